@@ -1,0 +1,1 @@
+"""Collector: every trade of many exchanges, reduced to exact one-second bars."""

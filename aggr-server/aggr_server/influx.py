@@ -1,0 +1,100 @@
+"""A small asynchronous client for InfluxDB 1.x: InfluxQL out, line protocol in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import aiohttp
+
+from aggr_server.settings import Connections
+
+Row = dict[str, Any]
+
+
+class InfluxError(Exception):
+    """InfluxDB answered and refused: the query or the points are wrong; trying again is useless."""
+
+
+class InfluxUnavailable(Exception):
+    """InfluxDB did not answer, or not in time; the same request may go through later."""
+
+
+class InfluxClient:
+    """One HTTP session to one database. Close it with `close`, or use it in `async with`."""
+
+    def __init__(self, settings: Connections, *, timeout_s: float = 10.0) -> None:
+        self._base = f"http://{settings.influx_host}:{settings.influx_port}"
+        self._database = settings.influx_database
+        self._auth = (
+            aiohttp.BasicAuth(settings.influx_username, settings.influx_password)
+            if settings.influx_password
+            else None
+        )
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> InfluxClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections; the client opens new ones when it is used again."""
+        if self._session:
+            await self._session.close()
+            self._session = None
+
+    async def ping(self) -> None:
+        """Return if InfluxDB is up. Raises `InfluxUnavailable`."""
+        await self._request("GET", "/ping", {}, None)
+
+    async def query(self, text: str, *, epoch: str = "s") -> list[Row]:
+        """Run InfluxQL; one dict per row, tags of GROUP BY merged in, `time` in `epoch` units.
+
+        Raises `InfluxError`, `InfluxUnavailable`.
+        """
+        params = {"db": self._database, "q": text, "epoch": epoch}
+        method = "GET" if text.lstrip()[:6].upper() in ("SELECT", "SHOW D", "SHOW M") else "POST"
+        answer = await self._request(method, "/query", params, None)
+        rows: list[Row] = []
+        for result in answer.get("results", []):
+            if "error" in result:
+                raise InfluxError(f"{result['error']} (query: {text})")
+            for series in result.get("series", []):
+                tags = series.get("tags", {})
+                for values in series.get("values", []):
+                    rows.append({**tags, **dict(zip(series["columns"], values, strict=True))})
+        return rows
+
+    async def write(
+        self, lines: Iterable[str], *, precision: str = "s", retention_policy: str = ""
+    ) -> None:
+        """Write points given in line protocol. Raises `InfluxError`, `InfluxUnavailable`."""
+        params = {"db": self._database, "precision": precision}
+        if retention_policy:
+            params["rp"] = retention_policy
+        await self._request("POST", "/write", params, "\n".join(lines).encode())
+
+    async def _request(
+        self, method: str, path: str, params: dict[str, str], body: bytes | None
+    ) -> dict[str, Any]:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=self._timeout, auth=self._auth)
+        try:
+            async with self._session.request(
+                method, self._base + path, params=params, data=body
+            ) as response:
+                if response.status == 204:
+                    return {}
+                if response.status >= 500:
+                    raise InfluxUnavailable(f"{self._base}{path} answered {response.status}")
+                answer: dict[str, Any] = await response.json(content_type=None)
+                if response.status >= 400:
+                    raise InfluxError(f"{answer.get('error', answer)} (HTTP {response.status})")
+                return answer
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise InfluxUnavailable(
+                f"{self._base}{path}: {error or type(error).__name__}"
+            ) from error

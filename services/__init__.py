@@ -1,0 +1,1 @@
+"""The stack's Python services; one entry-point file per container."""

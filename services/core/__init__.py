@@ -1,0 +1,1 @@
+"""What every service shares: settings, names and records that cross a wire, clients."""

@@ -1,0 +1,89 @@
+"""Redis keys, channels and InfluxDB measurements that services write. Standard library only.
+
+The collector's own names are in `aggr_server.wire`.
+"""
+
+from __future__ import annotations
+
+PREFIX = "squeezeflow"
+
+SIGNALS_CHANNEL = f"{PREFIX}:signals"
+FILLS_STREAM = f"{PREFIX}:fills"
+FILLS_GROUP = "strategy-runner"
+FILLS_MAXLEN = 10_000
+LAST_ACTIVITY = f"{PREFIX}:last_activity"
+HEARTBEAT_CHANNEL = f"{PREFIX}:heartbeat"
+ALERTS = f"{PREFIX}:alerts"
+STATUS = f"{PREFIX}:status"
+OI_CHANNEL = f"{PREFIX}:oi"
+
+SIGNAL_HISTORY_LENGTH = 100
+HEARTBEAT_TTL_S = 15
+LAST_ACTIVITY_TTL_S = 30
+DAY_S = 86_400
+
+SIGNALS_MEASUREMENT = "strategy_signals"
+OI_MEASUREMENT = "open_interest"
+CONTAINERS_MEASUREMENT = "container_stats"
+HEALTH_MEASUREMENT = "service_health"
+ALERTS_MEASUREMENT = "system_alerts"
+
+
+def signal(symbol: str) -> str:
+    """Current signal of a symbol; exists only while the signal is valid."""
+    return f"{PREFIX}:signal:{symbol}"
+
+
+def history(symbol: str) -> str:
+    """List of the last signals of a symbol, newest first."""
+    return f"{PREFIX}:history:{symbol}"
+
+
+def stat(name: str) -> str:
+    """A counter, for example `signals_published`."""
+    return f"{PREFIX}:stats:{name}"
+
+
+def executed(signal_id: str) -> str:
+    """Claim on a signal: set once, by the executor, before it orders."""
+    return f"{PREFIX}:executed:{signal_id}"
+
+
+def pending_baseline(signal_id: str) -> str:
+    """CVD at the decision second, before the trade id is known."""
+    return f"{PREFIX}:cvd_baselines:signal:{signal_id}"
+
+
+def trade_baseline(trade_id: int) -> str:
+    """CVD at the fill second of a freqtrade trade."""
+    return f"{PREFIX}:cvd_baselines:trade:{trade_id}"
+
+
+def symbol_baselines(symbol: str) -> str:
+    """Set of the trade ids that have a baseline."""
+    return f"{PREFIX}:cvd_baselines:symbol:{symbol}"
+
+
+def cvd_epoch(base: str) -> str:
+    """CVD accumulators of a base symbol."""
+    return f"{PREFIX}:cvd_epoch:{base}"
+
+
+def state(symbol: str) -> str:
+    """Snapshot of the state machine of a symbol."""
+    return f"{PREFIX}:state:{symbol}"
+
+
+def lease(symbol: str) -> str:
+    """Which strategy-runner decides for a symbol."""
+    return f"{PREFIX}:lease:{symbol}"
+
+
+def heartbeat(service: str) -> str:
+    """Last sign of life of a service."""
+    return f"{PREFIX}:heartbeat:{service}"
+
+
+def open_interest(base: str) -> str:
+    """Hash exchange -> `OpenInterest` as JSON, one per base symbol."""
+    return f"{PREFIX}:oi:{base}"

@@ -1,0 +1,126 @@
+"""The records that cross a wire between services, as JSON."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+SIGNAL_SCHEMA = "sf.signal.v1"
+
+Action = Literal["LONG", "SHORT", "CLOSE"]
+SignalEvent = Literal["ENTRY", "EXIT", "CANCEL"]
+FillEvent = Literal["opened", "closed", "rejected"]
+
+
+class Signal(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision of the strategy. Prices: quote per base on the execution market.
+
+    `score`: 0 to 10. `ttl`: seconds the Redis key lives. `max_deviation`: largest accepted
+    abs(ln(fill rate / entry_price)). `timestamp` is `ts_ms` as ISO-8601 UTC. The last three fields
+    belong to CLOSE signals and are None otherwise. `fence`: token of the lease under which the
+    decision was taken; it only ever grows.
+    """
+
+    schema: str = SIGNAL_SCHEMA
+    event: SignalEvent
+    signal_id: str
+    setup_id: str
+    timestamp: str
+    ts_ms: int
+    refreshed_ms: int
+    valid_until_ms: int
+    symbol: str
+    base_symbol: str
+    pair: str
+    action: Action
+    score: float
+    score_breakdown: dict[str, float]
+    position_size_factor: float
+    leverage: int
+    entry_price: float
+    invalidation_price: float
+    max_deviation: float
+    stop_price: float | None
+    ttl: int
+    confidence: float
+    reset_type: Literal["A", "B"]
+    context: dict[str, Any]
+    oi: dict[str, Any]
+    cvd: dict[str, Any]
+    coverage: float
+    reasoning: str
+    strategy: str = "SqueezeFlowStrategy"
+    service: str = "strategy_runner"
+    mode: Literal["live", "paper", "backtest"]
+    fence: int = 0
+    bar_published_ms: int = 0
+    parent_signal_id: str | None = None
+    trade_id: int | None = None
+    exit_reason: str | None = None
+
+
+class Fill(msgspec.Struct, frozen=True, kw_only=True):
+    """What the execution engine did with a signal; one entry of the fills stream, field `data`.
+
+    `price`: average fill price; `amount`: base coins; `stake`: margin in quote; `pnl`: net profit
+    in quote, `pnl_ratio`: the same on the stake (closed only). `ts_ms`: time of the fill.
+    `signal_id` is that of the entry, also when the trade closes.
+    """
+
+    event: FillEvent
+    signal_id: str
+    symbol: str
+    pair: str
+    side: Literal["long", "short"]
+    ts_ms: int
+    trade_id: int | None = None
+    price: float = 0.0
+    amount: float = 0.0
+    stake: float = 0.0
+    leverage: float = 0.0
+    reason: str = ""
+    pnl: float = 0.0
+    pnl_ratio: float = 0.0
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
+    """A service's sign of life, sent by its work loop every 5 s.
+
+    `cycle_ms`: duration of the last turn of the loop. `status`: `ok`, or what is wrong in a few
+    words. `details`: figures of the service's own.
+    """
+
+    service: str
+    ts_ms: int
+    pid: int
+    cycle_ms: float
+    status: str = "ok"
+    details: dict[str, Any] = {}
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """Something the operator should know. `code` names the rule, for example `gap`."""
+
+    level: Literal["info", "warning", "critical"]
+    code: str
+    text: str
+    ts_ms: int
+    symbol: str = ""
+
+
+class OpenInterest(msgspec.Struct, frozen=True, kw_only=True):
+    """One venue's open interest in one base symbol, perpetuals only, one-sided.
+
+    `coins`: in base coins, which is what the strategy uses. `usd`: `coins` times `price`.
+    `raw`/`unit`: as the venue published it.
+    """
+
+    exchange: str
+    base: str
+    ts_ms: int
+    coins: float
+    usd: float
+    price: float
+    raw: float
+    unit: Literal["base", "contracts", "usd"]

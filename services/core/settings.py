@@ -1,0 +1,107 @@
+"""Every setting of the services. Those of the collector are in `aggr_server.settings`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from aggr_server.env import Secret
+from aggr_server.settings import Connections, Port
+
+LogLevel = Annotated[
+    str, Meta(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR")
+]
+Seconds = Annotated[int, Meta(ge=1, le=3600, description="seconds, 1 to 3600")]
+
+
+class ServiceSettings(Connections, frozen=True, kw_only=True):
+    """What every service of this package reads."""
+
+    log_level: LogLevel = "INFO"
+    heartbeat_dir: Annotated[
+        str, Meta(description="folder of the heartbeat files that health checks look at")
+    ] = "/tmp/squeezeflow"
+
+
+class FreqtradeSettings(ServiceSettings, frozen=True, kw_only=True):
+    """How freqtrade's REST API is reached."""
+
+    freqtrade_api_url: Annotated[
+        str, Meta(pattern=r"^https?://\S+$", description="base URL of freqtrade, http://host:port")
+    ] = "http://127.0.0.1:8080"
+    freqtrade_api_username: str = "squeezeflow"
+    freqtrade_api_password: Secret = ""
+
+
+class StrategySettings(FreqtradeSettings, frozen=True, kw_only=True):
+    """Settings of strategy-runner."""
+
+    aggr_symbols: Annotated[
+        tuple[str, ...], Meta(description="base symbols to trade, comma-separated")
+    ] = ("BTC", "ETH")
+    squeezeflow_run_interval: Annotated[
+        int, Meta(ge=1, le=300, description="seconds between two decision cycles")
+    ] = 1
+    squeezeflow_data_interval: Annotated[
+        int, Meta(ge=1, le=300, description="seconds between two intakes of new bars")
+    ] = 1
+    squeezeflow_enable_1s_mode: Annotated[
+        bool, Meta(description="true: signals live 5 s and are refreshed each second; false: 600 s")
+    ] = True
+    squeezeflow_max_symbols: Annotated[
+        int, Meta(ge=1, le=200, description="symbols this replica decides for, at most")
+    ] = 3
+    squeezeflow_parallel_processing: Annotated[
+        bool, Meta(description="true: symbols are loaded side by side at start")
+    ] = True
+    squeezeflow_lookback_hours: Annotated[
+        int, Meta(ge=4, le=24, description="hours of one-second bars in the window, at least 4")
+    ] = 4
+    squeezeflow_timeframe: Annotated[
+        str,
+        Meta(pattern="^(1m|5m|15m|30m)$", description="candle of the price patterns: 1m to 30m"),
+    ] = "5m"
+    squeezeflow_1s_batch_size: Annotated[
+        int, Meta(ge=1, le=10000, description="seconds replayed at start before others get a turn")
+    ] = 100
+    squeezeflow_execution_exchange: Annotated[
+        str, Meta(description="exchange whose perpetual supplies the reference price")
+    ] = "BINANCE_FUTURES"
+    squeezeflow_log_level: LogLevel = "INFO"
+    freqtrade_enable_integration: Annotated[
+        bool, Meta(description="true: open positions are read from freqtrade; false: signals only")
+    ] = True
+
+
+class OpenInterestSettings(ServiceSettings, frozen=True, kw_only=True):
+    """Settings of oi-tracker."""
+
+    oi_interval_s: Annotated[
+        int, Meta(ge=5, le=900, description="seconds between two samples of open interest")
+    ] = 60
+
+
+class MonitorSettings(FreqtradeSettings, frozen=True, kw_only=True):
+    """Settings of system-monitor and health-monitor."""
+
+    aggr_server_url: Annotated[
+        str, Meta(pattern=r"^https?://\S+$", description="base URL of aggr-server")
+    ] = "http://127.0.0.1:3000"
+    bind_address: str = "127.0.0.1"
+    health_port: Port = 8090
+    monitor_interval_s: Annotated[
+        int, Meta(ge=1, le=60, description="seconds between two samples of resources")
+    ] = 5
+    stack_services: Annotated[
+        tuple[str, ...], Meta(description="services that must be up, comma-separated")
+    ] = (
+        "redis",
+        "aggr-influx",
+        "aggr-server",
+        "strategy-runner",
+        "freqtrade",
+        "oi-tracker",
+        "system-monitor",
+        "health-monitor",
+    )

@@ -1,0 +1,1 @@
+"""From markets' bars to one base symbol's flow: names, aggregation, the rolling window."""
