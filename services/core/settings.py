@@ -93,6 +93,12 @@ class MonitorSettings(FreqtradeSettings, frozen=True, kw_only=True):
     monitor_interval_s: Annotated[
         int, Meta(ge=1, le=60, description="seconds between two samples of resources")
     ] = 5
+    supervisor_socket: Annotated[
+        str, Meta(description="socket of the local process supervisor; empty: there is none")
+    ] = ""
+    docker_host: Annotated[
+        str, Meta(description="Docker API to watch containers by; empty: there is none")
+    ] = ""
     stack_services: Annotated[
         tuple[str, ...], Meta(description="services that must be up, comma-separated")
     ] = (
@@ -105,3 +111,14 @@ class MonitorSettings(FreqtradeSettings, frozen=True, kw_only=True):
         "system-monitor",
         "health-monitor",
     )
+
+
+class SimulatorSettings(ServiceSettings, frozen=True, kw_only=True):
+    """Settings of the simulated market."""
+
+    bind_address: str = "127.0.0.1"
+    simulator_port: Port = 18090
+    simulator_seed: Annotated[int, Meta(ge=0, description="seed of the market model")] = 1
+    simulator_dir: Annotated[
+        str, Meta(description="folder of the ledger and of the state that survives a restart")
+    ] = ".local/demo/simulator"
