@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import logging
+import re
+
+import pytest
+
+from aggr_server import log
+
+
+def test_a_line_has_utc_time_level_service_and_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    log.setup("aggr-server")
+    logging.getLogger("x").info("flushed %s", log.kv(points=3, lag_s=0.25, note="two words"))
+    line = capsys.readouterr().err
+    assert re.match(
+        r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z level=INFO service=aggr-server logger=x "
+        r'flushed points=3 lag_s=0\.25 note="two words"\n$',
+        line,
+    )
+
+
+def test_line_breaks_in_a_message_do_not_break_the_line(capsys: pytest.CaptureFixture[str]) -> None:
+    log.setup("aggr-server")
+    logging.getLogger("x").warning("first\nsecond")
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_quotes_in_a_value_cannot_end_it() -> None:
+    assert log.kv(a='say "no"', empty="") == 'a="say \'no\'" empty=""'
