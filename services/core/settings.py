@@ -74,6 +74,18 @@ class StrategySettings(FreqtradeSettings, frozen=True, kw_only=True):
     ] = True
 
 
+class InfluxSchemaSettings(ServiceSettings, frozen=True, kw_only=True):
+    """Settings of influx-init."""
+
+    influx_retention_1s: Annotated[
+        str,
+        Meta(
+            pattern="^[1-9][0-9]*[hdw]$",
+            description="how long one-second bars are kept, 6h or more, such as 24h, 7d or 4w",
+        ),
+    ] = "24h"
+
+
 class OpenInterestSettings(ServiceSettings, frozen=True, kw_only=True):
     """Settings of oi-tracker."""
 

@@ -1,0 +1,170 @@
+"""Real servers for tests: Redis and InfluxDB as child processes with data of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+START_TIMEOUT_S = 30.0
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def find_server(name: str) -> str:
+    """Path of a server program: on PATH, or where `scripts/up.sh` installs it.
+
+    Raises `RuntimeError`: a missing server fails the tests that need it.
+    """
+    local = (ROOT / ".local").resolve()
+    folders = [local / "bin", *local.glob("*/usr/bin"), local / "usr" / "bin"]
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *map(str, folders)])
+    found = shutil.which(name, path=path)
+    if found is None:
+        raise RuntimeError(
+            f"{name} is neither on PATH nor in .local: run ./scripts/test.sh, which installs it"
+        )
+    return found
+
+
+class Server:
+    """A child process that listens on `port` of 127.0.0.1, restartable on the same data."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Process id. Raises `RuntimeError` when the server is not running."""
+        if self._process is None:
+            raise RuntimeError("the server is not running")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start and wait until it answers. Raises `RuntimeError` with the end of its log."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command(), cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                tail = (self.folder / "log").read_text(errors="replace")[-2000:]
+                raise RuntimeError(f"{self._command()[0]} did not come up:\n{tail}")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """End it in good order."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Freeze it: connections stay open, nothing answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def _end(self, number: int) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(number)
+        process.send_signal(signal.SIGCONT)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _command(self) -> list[str]:
+        raise NotImplementedError
+
+    def _answers(self) -> bool:
+        raise NotImplementedError
+
+
+class RedisServer(Server):
+    """`redis-server`; with a password if one is given."""
+
+    def __init__(self, folder: Path, password: str = "", *options: str) -> None:
+        super().__init__(folder)
+        self.password = password
+        self._options = options
+
+    def _command(self) -> list[str]:
+        command = [find_server("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1"]
+        command += ["--dir", str(self.folder), "--save", "", "--loglevel", "warning"]
+        if self.password:
+            command += ["--requirepass", self.password]
+        return [*command, *self._options]
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+        except OSError:
+            return False
+
+
+class InfluxServer(Server):
+    """`influxd`, continuous queries looked at every second; with authentication if asked for."""
+
+    def __init__(self, folder: Path, *, auth: bool = False) -> None:
+        super().__init__(folder)
+        self._rpc_port = free_port()
+        self._auth = auth
+
+    def _command(self) -> list[str]:
+        config = self.folder / "influxdb.conf"
+        config.write_text(
+            f"""reporting-enabled = false
+bind-address = "127.0.0.1:{self._rpc_port}"
+[meta]
+  dir = "{self.folder}/meta"
+[data]
+  dir = "{self.folder}/data"
+  wal-dir = "{self.folder}/wal"
+  index-version = "inmem"
+  query-log-enabled = false
+[monitor]
+  store-enabled = false
+[http]
+  bind-address = "127.0.0.1:{self.port}"
+  auth-enabled = {str(self._auth).lower()}
+  log-enabled = false
+[continuous_queries]
+  log-enabled = false
+  run-interval = "1s"
+"""
+        )
+        return [find_server("influxd"), "-config", str(config)]
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping", timeout=1) as answer:
+                return int(answer.status) == 204
+        except (OSError, urllib.error.URLError):
+            return False
