@@ -1,0 +1,81 @@
+"""What both ways of running the stack (local processes, containers) offer to the commands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+Mode = Literal["native", "docker"]
+
+
+class StackError(Exception):
+    """The stack cannot be started or reached; the text names cause and remedy, one line each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user asked `up` for. `report`: file of the check's JSON report, if any."""
+
+    root: Path
+    demo: bool = False
+    check: bool = False
+    report: Path | None = None
+    mode: Mode = "native"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Resources of one service: CPU seconds since its start, resident memory in bytes."""
+
+    cpu_s: float
+    rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A page to open. `login`: how to log in, empty if nothing is asked."""
+
+    title: str
+    url: str
+    login: str = ""
+
+
+class Running(Protocol):
+    """A stack that is up.
+
+    `environ`: settings under which a program on this host reaches the services (REDIS_HOST,
+    REDIS_PORT, REDIS_PASSWORD_FILE, INFLUX_..., FREQTRADE_API_URL, AGGR_SERVER_URL, SIMULATOR_PORT).
+    """
+
+    @property
+    def demo(self) -> bool:
+        """Whether the exchanges are simulated."""
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """See the class."""
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Pages to open."""
+
+    def states(self) -> dict[str, str]:
+        """Service -> `healthy`, or what is wrong with it in a few words. One-shot services that
+        did their work are `healthy` too."""
+
+    def usage(self) -> dict[str, Usage]:
+        """Service -> its resources; services that are not running are left out."""
+
+    def stop(self) -> None:
+        """Stop everything and make sure that nothing is left."""
+
+
+@dataclass(slots=True)
+class Started:
+    """Result of `up`. `fresh`: False if the stack was running already."""
+
+    stack: Running
+    fresh: bool
+    start_seconds: float = field(default=0.0)
