@@ -53,6 +53,49 @@ class Second(NamedTuple):
     oi: Mapping[str, float] = {}
 
 
+class Minute(NamedTuple):
+    """One closed minute, for history older than the one-second data.
+
+    `t`: UTC second at which the minute starts, a multiple of 60. The other fields as in `Second`,
+    summed or spanned over the minute; `oi` as of its end.
+    """
+
+    t: int
+    spot_delta: float
+    perp_delta: float
+    spot_volume: float
+    perp_volume: float
+    open: float
+    high: float
+    low: float
+    close: float
+    oi: Mapping[str, float] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPosition:
+    """An open position as the execution engine knows it, to be adopted after a restart.
+
+    `spot_since_entry`, `perp_since_entry`: sums of the deltas of the seconds after `entry_t` up to
+    and including the engine's current second, in quote USD. `best_spot`: largest favourable
+    `direction * spot_since_entry` so far. `invalidation_price` (spliced) None: it is put at the
+    largest distance an entry may have. `r5`: five-minute range of the setup, None: the current one.
+    """
+
+    trade_id: int
+    direction: int
+    entry_t: int
+    entry_price: float
+    spot_since_entry: float = 0.0
+    perp_since_entry: float = 0.0
+    best_spot: float = 0.0
+    invalidation_price: float | None = None
+    r5: float | None = None
+    score: float = 0.0
+    signal_id: str = ""
+    setup_id: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Transition:
     """The symbol moved to another state. `direction`: +1 long, -1 short, 0 none."""

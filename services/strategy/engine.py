@@ -1,0 +1,186 @@
+"""The strategy of one base symbol: seconds in, events out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from services.strategy.params import Params
+from services.strategy.types import (
+    Event,
+    Minute,
+    OpenPosition,
+    Second,
+    State,
+)
+
+
+class SymbolEngine:
+    """One symbol's decisions. Pure: no clock, no I/O, no randomness.
+
+    Life: `preload_minutes` (history as one-minute bars), optionally `preload_seconds` (history as
+    seconds, no decisions) and `restore`, then `step` for every second without gaps. The answers of
+    the outside world (`accept`, `refuse`, `filled`, ...) come between two steps.
+
+    `epoch` names the origin of the two CVD accumulators; `c_spot` and `c_perp` are their values
+    before the first second. Only differences of them carry meaning.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        params: Params | None = None,
+        *,
+        epoch: str = "",
+        c_spot: float = 0.0,
+        c_perp: float = 0.0,
+    ) -> None:
+        raise NotImplementedError
+
+    # History
+
+    def preload_minutes(self, minutes: Sequence[Minute]) -> None:
+        """Load one-minute history, oldest first; only before the first second.
+
+        1681 minutes fill the scale history, more are ignored. A minute without trades must be
+        present with zero volume. The first second must follow the last minute directly.
+
+        Raises `ValueError` for a gap, a second already loaded, or a price that is not positive.
+        """
+        raise NotImplementedError
+
+    def preload_seconds(self, seconds: Iterable[Second]) -> None:
+        """Load seconds as history, without decisions: what precedes `restore`.
+
+        Raises `ValueError` as `step` does.
+        """
+        raise NotImplementedError
+
+    # Deciding
+
+    def step(self, second: Second) -> list[Event]:
+        """Process one closed second.
+
+        Raises `ValueError` if `second.t` is not the previous one plus 1 or a value is not finite,
+        `RuntimeError` if the last `Entry` was answered neither by `accept`, `refuse` nor `expire`.
+        """
+        raise NotImplementedError
+
+    # Answers to an Entry, before the next step
+
+    def accept(self, signal_id: str) -> list[Event]:
+        """The signal is published: wait for its fill (ENTRY_READY)."""
+        raise NotImplementedError
+
+    def refuse(self, reason: str) -> list[Event]:
+        """The signal may not be published: stay in RESET, next attempt after a pause."""
+        raise NotImplementedError
+
+    def expire(self) -> list[Event]:
+        """The entry lies in the past (replay after a restart): COOLDOWN from this second on."""
+        raise NotImplementedError
+
+    # What the execution engine reports
+
+    def filled(self, t: int, trade_id: int, price: float) -> list[Event]:
+        """The entry was filled in second `t` at `price` (spliced): IN_POSITION.
+
+        Also accepted after the signal was cancelled or has expired: the position is real. The
+        baseline is taken at `t`; if that second is still to come, when it is processed.
+
+        Raises `ValueError` if no signal was accepted before.
+        """
+        raise NotImplementedError
+
+    def withdrawn(self, t: int, reason: str) -> list[Event]:
+        """The order was refused or failed: back to RESET, or abort after the last signal.
+
+        No effect in other states than ENTRY_READY.
+        """
+        raise NotImplementedError
+
+    def position_closed(self, t: int, reason: str) -> list[Event]:
+        """The position was closed in second `t`, whoever did it: COOLDOWN. No effect without one."""
+        raise NotImplementedError
+
+    def adopt(self, position: OpenPosition) -> list[Event]:
+        """Take over an open position from any state: IN_POSITION.
+
+        Raises `ValueError` if no second was processed yet or the direction is not +1 or -1.
+        """
+        raise NotImplementedError
+
+    # Persistence
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything but the history (seconds, minutes, candles), JSON-able."""
+        raise NotImplementedError
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Continue from a snapshot; history must be loaded up to exactly its second `t`.
+
+        The accumulators take over the snapshot's values and epoch.
+        Raises `ValueError` if the history ends elsewhere or the snapshot is of another version.
+        """
+        raise NotImplementedError
+
+    def anchor(self, epoch: str, t: int, c_spot: float, c_perp: float) -> None:
+        """Shift the accumulators so that they had these values at second `t`.
+
+        Raises `ValueError` if second `t` is not in the window.
+        """
+        raise NotImplementedError
+
+    # Looking at it
+
+    def view(self) -> dict[str, Any]:
+        """Current values of all five phases, JSON-able with finite floats."""
+        raise NotImplementedError
+
+    @property
+    def t(self) -> int | None:
+        """Last processed second."""
+        raise NotImplementedError
+
+    @property
+    def state(self) -> State:
+        raise NotImplementedError
+
+    @property
+    def direction(self) -> int:
+        """+1 or -1 of the running setup or position, else 0."""
+        raise NotImplementedError
+
+    @property
+    def signal_id(self) -> str | None:
+        """Id of the signal that waits or of the position's entry."""
+        raise NotImplementedError
+
+    @property
+    def trade_id(self) -> int | None:
+        """Trade of the open position."""
+        raise NotImplementedError
+
+    @property
+    def valid_until(self) -> int | None:
+        """UTC second at which the waiting signal expires; None outside ENTRY_READY."""
+        raise NotImplementedError
+
+    @property
+    def cooldown_until(self) -> int | None:
+        """UTC second at which COOLDOWN ends; None outside it."""
+        raise NotImplementedError
+
+    @property
+    def epoch(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def c_spot(self) -> float:
+        """Spot CVD accumulator, quote USD."""
+        raise NotImplementedError
+
+    @property
+    def c_perp(self) -> float:
+        """Perp CVD accumulator, quote USD."""
+        raise NotImplementedError
