@@ -25,6 +25,7 @@ from services.core.service import BAD_SETTINGS_EXIT
 from services.core.settings import InfluxSchemaSettings
 
 RETRY_S = 2.0
+NO_USER_YET = "create admin user first"
 
 Say = Callable[[str], None]
 
@@ -84,17 +85,10 @@ def ensure_user(settings: InfluxSchemaSettings, report: Say = say) -> None:
     if not settings.influx_password:
         return
     with connect(settings, login=False) as anyone:
-        try:
-            users = list(anyone.query("SHOW USERS", method="POST").get_points())
-        except InfluxDBClientError as error:
-            users = [] if "create admin user first" in str(error) else None
-        if users == []:
+        users = _users(anyone)
+        if users is not None and name not in users:
             anyone.create_user(name, settings.influx_password, admin=True)
             report(f"created administrator {name}")
-        elif users is not None and name not in {user["user"] for user in users}:
-            # Reached only while the server asks for no login.
-            anyone.create_user(name, settings.influx_password, admin=True)
-            report(f"created administrator {name} beside the existing users")
     with connect(settings) as client:
         try:
             client.get_list_database()
@@ -104,6 +98,18 @@ def ensure_user(settings: InfluxSchemaSettings, report: Say = say) -> None:
                 "INFLUX_PASSWORD to an administrator that exists, or change the password in "
                 f"InfluxDB: SET PASSWORD FOR \"{name}\" = '...'"
             ) from error
+
+
+def _users(anyone: InfluxDBClient) -> list[str] | None:
+    """Names of the users; None if the server wants a login before it tells."""
+    try:
+        return [user["user"] for user in anyone.query("SHOW USERS").get_points()]
+    except InfluxDBClientError as error:
+        if NO_USER_YET in str(error):
+            return []
+        if error.code == 401:
+            return None
+        raise
 
 
 def apply_schema(

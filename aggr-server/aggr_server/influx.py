@@ -26,11 +26,11 @@ class InfluxClient:
     def __init__(self, settings: Connections, *, timeout_s: float = 10.0) -> None:
         self._base = f"http://{settings.influx_host}:{settings.influx_port}"
         self._database = settings.influx_database
-        self._auth = (
-            aiohttp.BasicAuth(settings.influx_username, settings.influx_password)
-            if settings.influx_password
-            else None
-        )
+        self._headers: dict[str, str] = {}
+        if settings.influx_password:
+            self._headers["Authorization"] = aiohttp.encode_basic_auth(
+                settings.influx_username, settings.influx_password
+            )
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
 
@@ -81,7 +81,7 @@ class InfluxClient:
         self, method: str, path: str, params: dict[str, str], body: bytes | None
     ) -> dict[str, Any]:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout, auth=self._auth)
+            self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers)
         try:
             async with self._session.request(
                 method, self._base + path, params=params, data=body

@@ -82,7 +82,7 @@ def duration_s(text: str) -> int:
 
 
 def retention_policies(settings: InfluxSchemaSettings) -> tuple[RetentionPolicy, ...]:
-    """Every policy of the database. Raises `SettingsError` if one-second bars are kept too short."""
+    """Every policy of the database. Raises `SettingsError` if 1 s bars are kept too short."""
     keep_1s = duration_s(settings.influx_retention_1s)
     if keep_1s < MIN_RETENTION_1S_S:
         raise SettingsError(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -11,6 +11,9 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+from scripts.stack import debian
+from scripts.stack.debian import Programs
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 30.0
@@ -24,20 +27,23 @@ def free_port() -> int:
         return port
 
 
-def find_server(name: str) -> str:
-    """Path of a server program: on PATH, or where `scripts/up.sh` installs it.
+@functools.cache
+def programs() -> Programs:
+    """The server programs: on PATH, or where `scripts/up.sh` puts them.
 
     Raises `RuntimeError`: a missing server fails the tests that need it.
     """
-    local = (ROOT / ".local").resolve()
-    folders = [local / "bin", *local.glob("*/usr/bin"), local / "usr" / "bin"]
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *map(str, folders)])
-    found = shutil.which(name, path=path)
+    found = debian.find(ROOT / ".local")
     if found is None:
         raise RuntimeError(
-            f"{name} is neither on PATH nor in .local: run ./scripts/test.sh, which installs it"
+            "redis-server and influxd are neither on PATH nor in .local: run ./scripts/test.sh, "
+            "which installs them"
         )
     return found
+
+
+def _environ(library_path: str) -> dict[str, str]:
+    return {**os.environ, "LD_LIBRARY_PATH": library_path} if library_path else dict(os.environ)
 
 
 class Server:
@@ -60,7 +66,12 @@ class Server:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                self._command(), cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                self._command(),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=_environ(programs().library_path),
             )
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
@@ -114,7 +125,7 @@ class RedisServer(Server):
         self._options = options
 
     def _command(self) -> list[str]:
-        command = [find_server("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1"]
+        command = [programs().redis_server, "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self.folder), "--save", "", "--loglevel", "warning"]
         if self.password:
             command += ["--requirepass", self.password]
@@ -160,7 +171,7 @@ bind-address = "127.0.0.1:{self._rpc_port}"
   run-interval = "1s"
 """
         )
-        return [find_server("influxd"), "-config", str(config)]
+        return [programs().influxd, "-config", str(config)]
 
     def _answers(self) -> bool:
         try:
