@@ -1,0 +1,260 @@
+"""What InfluxDB remembers of the markets, read in pieces."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from aggr_server.influx import InfluxClient, Row
+from aggr_server.wire import GAPS_MEASUREMENT, TIMEFRAMES, Bar, Gap, Market, Timeframe
+from services.core.names import OI_MEASUREMENT
+from services.market.symbols import symbol_of
+from services.strategy.types import Minute
+
+CHUNK_S = 1800
+OI_STALE_S = 1800
+
+_ONE_SECOND, _ONE_MINUTE = TIMEFRAMES[0], TIMEFRAMES[1]
+_FIELDS = ("open", "high", "low", "close", "vbuy", "vsell", "cbuy", "csell", "lbuy", "lsell")
+
+
+class OpenInterestSeries:
+    """Open interest in base coins per exchange, as it was known at any second."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, list[int]] = {}
+        self._coins: dict[str, list[float]] = {}
+
+    def add(self, exchange: str, t: int, coins: float) -> None:
+        """Add a sample taken at second `t`; those of one exchange come in order of time."""
+        if not (math.isfinite(coins) and coins > 0):
+            return
+        times = self._times.setdefault(exchange, [])
+        if times and t <= times[-1]:
+            return
+        times.append(t)
+        self._coins.setdefault(exchange, []).append(coins)
+
+    def at(self, t: int) -> dict[str, float]:
+        """exchange -> newest sample not after `t` and at most 30 minutes old."""
+        known: dict[str, float] = {}
+        for exchange, times in self._times.items():
+            i = bisect_right(times, t) - 1
+            if i >= 0 and t - times[i] <= OI_STALE_S:
+                known[exchange] = self._coins[exchange][i]
+        return known
+
+    def forget_before(self, t: int) -> None:
+        """Drop samples that no later `at` can return."""
+        for exchange, times in self._times.items():
+            i = bisect_right(times, t - OI_STALE_S) - 1
+            if i > 0:
+                del times[:i], self._coins[exchange][:i]
+
+
+class History:
+    """Queries on stored bars. All raise `InfluxError` and `InfluxUnavailable`."""
+
+    def __init__(self, influx: InfluxClient) -> None:
+        self._influx = influx
+
+    async def seconds(
+        self, markets: Sequence[Market], from_s: int, to_s: int
+    ) -> dict[int, dict[str, Bar]]:
+        """second -> market -> bar for [from_s, to_s)."""
+        found: dict[int, dict[str, Bar]] = {}
+        for bar in await self.bars(markets, from_s, to_s):
+            found.setdefault(bar.time, {})[bar.market] = bar
+        return found
+
+    async def bars(self, markets: Sequence[Market], from_s: int, to_s: int) -> list[Bar]:
+        """The one-second bars of [from_s, to_s), whole."""
+        bars: list[Bar] = []
+        if not markets:
+            return bars
+        fields = ", ".join(f'"{name}"' for name in _FIELDS)
+        for start, end in _chunks(from_s, to_s):
+            rows = await self._influx.query(
+                f"SELECT {fields} FROM {_source(_ONE_SECOND)} "
+                f'WHERE {_within(start, end)} AND {_any_of(markets)} GROUP BY "market"'
+            )
+            bars.extend(bar for row in rows if (bar := _bar(row)) is not None)
+        return bars
+
+    async def minutes(
+        self, markets: Sequence[Market], reference: Market, from_s: int, to_s: int
+    ) -> list[Minute]:
+        """One-minute bars of [from_s, to_s), gap-free from the first price on.
+
+        Taken from the roll-ups; where these are thinner than the one-second bars they are made
+        of, from the one-second bars.
+        """
+        rolled = await self._minutes(_ONE_MINUTE, markets, reference, from_s, to_s)
+        if len(rolled) >= 0.95 * (to_s - from_s) / 60:
+            return rolled
+        direct = await self._minutes(_ONE_SECOND, markets, reference, from_s, to_s)
+        return max(direct, rolled, key=len)
+
+    async def volumes(self, markets: Sequence[Market], from_s: int, to_s: int) -> dict[str, float]:
+        """market -> traded volume in [from_s, to_s), quote USD."""
+        totals: dict[str, float] = {}
+        for timeframe in (_ONE_MINUTE, _ONE_SECOND):
+            if totals or not markets:
+                break
+            rows = await self._influx.query(
+                f"SELECT sum(vbuy) AS buy, sum(vsell) AS sell FROM {_source(timeframe)} "
+                f'WHERE {_within(from_s, to_s)} AND {_any_of(markets)} GROUP BY "market"'
+            )
+            totals = {row["market"]: (row["buy"] or 0.0) + (row["sell"] or 0.0) for row in rows}
+        return totals
+
+    async def deltas(self, markets: Sequence[Market], from_s: int, to_s: int) -> dict[str, float]:
+        """class -> taker buy minus taker sell volume in [from_s, to_s), quote USD.
+
+        Seconds that are no longer stored one by one are taken from the one-minute roll-ups.
+        """
+        edge = await self._first_second(markets, from_s, to_s)
+        edge = from_s if edge is None else min(to_s, -(-edge // 60) * 60)
+        found: dict[str, float] = {}
+        for kind in ("spot", "perp"):
+            chosen = [m for m in markets if m.kind == kind]
+            old = await self._delta(_ONE_MINUTE, chosen, from_s, edge)
+            found[kind] = old + await self._delta(_ONE_SECOND, chosen, edge, to_s)
+        return found
+
+    async def oldest_second(self, markets: Sequence[Market]) -> int | None:
+        """The first second of which anything is stored, None if there is none."""
+        return await self._first_second(markets, 0, 1 << 33)
+
+    async def gaps(self, markets: Sequence[Market], from_s: int, to_s: int) -> list[Gap]:
+        """Recorded gaps that reach into [from_s, to_s) and began in the 24 hours before."""
+        rows = await self._influx.query(
+            f'SELECT "from_s", "to_s" FROM "{GAPS_MEASUREMENT}" '
+            f'WHERE {_within(from_s - 86_400, to_s)} GROUP BY "market", "reason"'
+        )
+        wanted = {m.market for m in markets}
+        return [
+            Gap(row["market"], int(row["from_s"]), int(row["to_s"]), row["reason"])
+            for row in rows
+            if row["market"] in wanted and int(row["to_s"]) > from_s
+        ]
+
+    async def open_interest(self, base: str, from_s: int, to_s: int) -> OpenInterestSeries:
+        """Samples of [from_s, to_s), from half an hour before so that its start is covered."""
+        series = OpenInterestSeries()
+        names = " OR ".join(f"\"symbol\" = '{name}'" for name in (base, symbol_of(base)))
+        rows = await self._influx.query(
+            f'SELECT "coins" FROM "{OI_MEASUREMENT}" WHERE '
+            f'{_within(from_s - OI_STALE_S, to_s)} AND ({names}) GROUP BY "exchange"'
+        )
+        for row in rows:
+            if row.get("exchange") and row["coins"] is not None:
+                series.add(row["exchange"], int(row["time"]), float(row["coins"]))
+        return series
+
+    async def _minutes(
+        self,
+        timeframe: Timeframe,
+        markets: Sequence[Market],
+        reference: Market,
+        from_s: int,
+        to_s: int,
+    ) -> list[Minute]:
+        where = f"FROM {_source(timeframe)} WHERE {_within(from_s, to_s)}"
+        flows: dict[str, dict[int, tuple[float, float]]] = {}
+        for kind in ("spot", "perp"):
+            chosen = [m for m in markets if m.kind == kind]
+            rows = await self._grouped(f"SELECT sum(vbuy), sum(vsell) {where}", chosen)
+            flows[kind] = {r["time"]: (r["sum"] or 0.0, r["sum_1"] or 0.0) for r in rows}
+        prices = await self._grouped(
+            f"SELECT first(open) AS open, max(high) AS high, min(low) AS low, "
+            f"last(close) AS close {where}",
+            [reference],
+        )
+        by_time = {int(row["time"]): row for row in prices if row["close"] is not None}
+        return list(_axis(by_time, flows["spot"], flows["perp"], to_s))
+
+    async def _grouped(self, select: str, markets: Sequence[Market]) -> list[Row]:
+        if not markets:
+            return []
+        text = f"{select} AND {_any_of(markets)} GROUP BY time(1m) fill(none)"
+        return await self._influx.query(text)
+
+    async def _delta(
+        self, timeframe: Timeframe, markets: Sequence[Market], from_s: int, to_s: int
+    ) -> float:
+        if not markets or from_s >= to_s:
+            return 0.0
+        rows = await self._influx.query(
+            f"SELECT sum(vbuy) AS buy, sum(vsell) AS sell FROM {_source(timeframe)} "
+            f"WHERE {_within(from_s, to_s)} AND {_any_of(markets)}"
+        )
+        return sum((row["buy"] or 0.0) - (row["sell"] or 0.0) for row in rows)
+
+    async def _first_second(self, markets: Sequence[Market], from_s: int, to_s: int) -> int | None:
+        if not markets:
+            return None
+        rows = await self._influx.query(
+            f"SELECT first(close) AS close FROM {_source(_ONE_SECOND)} "
+            f"WHERE {_within(from_s, to_s)} AND {_any_of(markets)}"
+        )
+        return int(rows[0]["time"]) if rows else None
+
+
+def _axis(
+    prices: dict[int, Row],
+    spot: dict[int, tuple[float, float]],
+    perp: dict[int, tuple[float, float]],
+    to_s: int,
+) -> Iterator[Minute]:
+    if not prices:
+        return
+    close = 0.0
+    for t in range(min(prices), to_s - to_s % 60, 60):
+        row = prices.get(t)
+        spot_buy, spot_sell = spot.get(t, (0.0, 0.0))
+        perp_buy, perp_sell = perp.get(t, (0.0, 0.0))
+        ohlc = (
+            tuple(float(row[name]) for name in ("open", "high", "low", "close"))
+            if row
+            else (close, close, close, close)
+        )
+        close = ohlc[3]
+        yield Minute(
+            t,
+            spot_buy - spot_sell,
+            perp_buy - perp_sell,
+            spot_buy + spot_sell,
+            perp_buy + perp_sell,
+            ohlc[0],
+            ohlc[1],
+            ohlc[2],
+            ohlc[3],
+        )
+
+
+def _bar(row: Row) -> Bar | None:
+    values = [row[name] for name in _FIELDS]
+    if values[3] is None:  # only liquidations, no trade: no price
+        return None
+    numbers: list[Any] = [0.0 if v is None else v for v in values]
+    return Bar(int(row["time"]), row["market"], *numbers)
+
+
+def _chunks(from_s: int, to_s: int) -> Iterable[tuple[int, int]]:
+    return ((start, min(start + CHUNK_S, to_s)) for start in range(from_s, to_s, CHUNK_S))
+
+
+def _source(timeframe: Timeframe) -> str:
+    return f'"{timeframe.retention_policy}"."{timeframe.measurement}"'
+
+
+def _within(from_s: int, to_s: int) -> str:
+    return f"time >= {from_s}s AND time < {to_s}s"
+
+
+def _any_of(markets: Sequence[Market]) -> str:
+    names = (m.market.replace("\\", "\\\\").replace("'", "\\'") for m in markets)
+    return "(" + " OR ".join(f"\"market\" = '{name}'" for name in names) + ")"
