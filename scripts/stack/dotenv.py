@@ -49,9 +49,8 @@ def _parse(text: str) -> tuple[str, str]:
         end = value.find(value[0], 1)
         if end < 0:
             raise ValueError("the quotation mark is not closed")
-        if rest := value[end + 1 :].strip():
-            if not rest.startswith("#"):
-                raise ValueError("text follows the closing quotation mark")
+        if (rest := value[end + 1 :].strip()) and not rest.startswith("#"):
+            raise ValueError("text follows the closing quotation mark")
         return key, value[1:end]
     return key, _COMMENT.sub("", value) if not value.startswith("#") else ""
 

@@ -1,9 +1,14 @@
-"""What both ways of running the stack (local processes, containers) offer to the commands."""
+"""What both ways of running the stack offer to the commands.
+
+The modules `native` and `containers` each have `up(options, progress) -> Started`,
+`running(root) -> Running | None` and `down(root) -> int` (the number of processes or containers
+that were ended); all of them raise `StackError`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -45,8 +50,9 @@ class Address:
 class Running(Protocol):
     """A stack that is up.
 
-    `environ`: settings under which a program on this host reaches the services (REDIS_HOST,
-    REDIS_PORT, REDIS_PASSWORD_FILE, INFLUX_..., FREQTRADE_API_URL, AGGR_SERVER_URL, SIMULATOR_PORT).
+    `environ`: settings under which a program on this host reaches the services: REDIS_HOST,
+    REDIS_PORT, REDIS_PASSWORD_FILE, INFLUX_..., FREQTRADE_API_..., AGGR_SERVER_URL, HEALTH_PORT,
+    SIMULATOR_PORT.
     """
 
     @property
@@ -78,4 +84,4 @@ class Started:
 
     stack: Running
     fresh: bool
-    start_seconds: float = field(default=0.0)
+    start_seconds: float = 0.0

@@ -1,0 +1,1 @@
+"""Commands to run, test, measure and maintain the stack."""

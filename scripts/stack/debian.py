@@ -1,0 +1,137 @@
+"""Redis and InfluxDB from PATH, or else from Debian's packages, unpacked into `.local/`.
+
+Needs no root: apt runs with folders of its own, downloads only, and checks Debian's signatures as
+usual; `dpkg-deb` unpacks. Shared libraries this machine lacks come along the same way.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.stack.progress import Progress
+from scripts.stack.running import StackError
+
+PACKAGES = ("redis-server", "redis-tools", "influxdb")
+# The C library must be the one of the loader that is already running.
+NEVER_UNPACK = ("libc6_",)
+APT_TIMEOUT_S = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """The two executables. `library_path`: for LD_LIBRARY_PATH of these alone; may be empty."""
+
+    redis_server: str
+    influxd: str
+    library_path: str = ""
+
+
+def find(local: Path) -> Programs | None:
+    """The programs from PATH, or those unpacked earlier; None if either is missing."""
+    redis, influx = shutil.which("redis-server"), shutil.which("influxd")
+    if redis and influx and _runs(redis) and _runs(influx):
+        return Programs(redis, influx)
+    return _unpacked(local / "debian" / "root")
+
+
+def ensure(local: Path, progress: Progress) -> Programs:
+    """As `find`, fetching what is missing. Raises `StackError` with the remedy."""
+    if programs := find(local):
+        return programs
+    folder = local / "debian"
+    if missing := [tool for tool in ("apt-get", "dpkg-deb") if not shutil.which(tool)]:
+        raise StackError(_remedy(f"{' and '.join(missing)} not found"))
+    progress.say("redis, influxdb", "fetching Debian's packages")
+    for name in ("state/lists/partial", "cache/archives/partial", "log"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    _apt(folder, "update")
+    _apt(
+        folder,
+        *("install", "--yes", "--download-only", "--reinstall", "--no-install-recommends"),
+        *PACKAGES,
+    )
+    progress.say("redis, influxdb", "unpacking")
+    unpack(folder / "cache" / "archives", folder / "root")
+    programs = _unpacked(folder / "root")
+    if programs is None:
+        raise StackError(_remedy("the packages fetched do not run on this machine"))
+    shutil.rmtree(folder / "cache")
+    shutil.rmtree(folder / "state")
+    return programs
+
+
+def unpack(archives: Path, root: Path) -> None:
+    """Unpack every package in `archives` except the C library; complete or not at all."""
+    temporary = root.with_name("root.new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for package in sorted(archives.glob("*.deb")):
+        if not package.name.startswith(NEVER_UNPACK):
+            subprocess.run(["dpkg-deb", "-x", str(package), str(temporary)], check=True)
+    shutil.rmtree(root, ignore_errors=True)
+    temporary.rename(root)
+
+
+def _apt(folder: Path, *arguments: str) -> None:
+    options = [
+        f"Dir::State={folder}/state",
+        f"Dir::Cache={folder}/cache",
+        f"Dir::Log={folder}/log",
+        "Dir::State::status=/var/lib/dpkg/status",
+        "Debug::NoLocking=1",
+        "APT::Sandbox::User=",
+        "Acquire::Retries=3",
+        "Acquire::http::Timeout=30",
+    ]
+    command = ["apt-get", "-qq", *(part for o in options for part in ("-o", o)), *arguments]
+    environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    try:
+        subprocess.run(
+            command,
+            check=True,
+            env=environ,
+            timeout=APT_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    except subprocess.CalledProcessError as error:
+        lines = [line for line in error.output.splitlines() if line.startswith("E:")]
+        raise StackError(_remedy("; ".join(lines[:3]) or "apt-get failed")) from error
+    except subprocess.TimeoutExpired as error:
+        raise StackError(_remedy(f"apt-get took over {APT_TIMEOUT_S} s")) from error
+
+
+def _unpacked(root: Path) -> Programs | None:
+    redis, influx = root / "usr/bin/redis-server", root / "usr/bin/influxd"
+    if not (redis.exists() and influx.exists()):
+        return None
+    triplet = f"{platform.machine()}-linux-gnu"
+    folders = (root / "usr/lib" / triplet, root / "lib" / triplet, root / "usr/lib", root / "lib")
+    library_path = ":".join(str(folder) for folder in folders if folder.is_dir())
+    if _runs(str(redis), library_path) and _runs(str(influx), library_path):
+        return Programs(str(redis), str(influx), library_path)
+    return None
+
+
+def _runs(program: str, library_path: str = "") -> bool:
+    environ = {**os.environ, "LD_LIBRARY_PATH": library_path} if library_path else None
+    arguments = ["--version"] if program.endswith("redis-server") else ["version"]
+    done = subprocess.run(
+        [program, *arguments], env=environ, capture_output=True, timeout=30, check=False
+    )
+    return done.returncode == 0
+
+
+def _remedy(cause: str) -> str:
+    return (
+        f"Redis and InfluxDB 1.x are not in PATH and could not be fetched: {cause}. Install "
+        "redis-server (7 or newer) and influxd (1.6 to 1.8) by this machine's own means, so that "
+        "both are in PATH, or start a Docker engine; then try again."
+    )

@@ -1,0 +1,70 @@
+"""The environment the local services run in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from aggr_server.env import load
+from scripts.stack import secret_files
+from scripts.stack.layout import Layout
+from scripts.stack.settings import StackSettings
+from services.core.settings import MonitorSettings
+
+MARK = "SQUEEZEFLOW_STACK"
+"""Set to the project's folder in every process of the stack, so that `down` knows its own."""
+
+# What an activated or embedding Python leaves behind would divert ours.
+_NOT_PASSED_ON = ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "LD_LIBRARY_PATH")
+
+
+def build(layout: Layout, given: Mapping[str, str], settings: StackSettings) -> dict[str, str]:
+    """Settings of all services: what the user gave, over defaults, under what must be so here."""
+    environ = {k: v for k, v in given.items() if k not in _NOT_PASSED_ON}
+    for key, value in _defaults(layout, settings).items():
+        environ.setdefault(key, value)
+    return environ | _fixed(layout) | (_demo(layout, settings) if layout.demo else {})
+
+
+def _defaults(layout: Layout, settings: StackSettings) -> dict[str, str]:
+    return {
+        "STACK_SERVICES": ",".join(services(layout)),
+        "FREQTRADE_API_URL": f"http://{_reachable(settings)}:{settings.freqtrade_port}",
+        "AGGR_SERVER_URL": f"http://{_reachable(settings)}:{settings.port}",
+        **secret_files.file_settings(layout.secrets),
+    }
+
+
+def _fixed(layout: Layout) -> dict[str, str]:
+    return {
+        MARK: str(layout.root),
+        "PYTHONPATH": f"{layout.root}{os.pathsep}{layout.root / 'aggr-server'}",
+        "PYTHONUNBUFFERED": "1",
+        "REDIS_HOST": "127.0.0.1",
+        "INFLUX_HOST": "127.0.0.1",
+        "HEARTBEAT_DIR": str(layout.run / "alive"),
+        "SUPERVISOR_SOCKET": str(layout.socket),
+        "DOCKER_HOST": "",
+    }
+
+
+def _demo(layout: Layout, settings: StackSettings) -> dict[str, str]:
+    """Whatever `.env` says: the demo trades simulated markets with simulated money."""
+    return {
+        "EXCHANGE_GATEWAY": f"http://127.0.0.1:{settings.simulator_port}",
+        "SIMULATOR_DIR": str(layout.data / "simulator"),
+        "AGGR_SYMBOLS": "BTC,ETH",
+        "AGGR_EXCHANGES": "",
+        "AGGR_MARKETS": "",
+    }
+
+
+def services(layout: Layout) -> tuple[str, ...]:
+    """Services that must be up in this kind of stack."""
+    always = load(MonitorSettings, {}).stack_services
+    return (*always, "simulator") if layout.demo else always
+
+
+def _reachable(settings: StackSettings) -> str:
+    """The address under which a program on this machine reaches what is bound to BIND_ADDRESS."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.bind_address, settings.bind_address)
