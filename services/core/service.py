@@ -36,17 +36,17 @@ def run(
 ) -> None:
     """Run `main(settings, stop)` until it returns; `stop` is set by SIGTERM or SIGINT.
 
-    Ends the process with status 78 if a setting is wrong, and with 1 if `main` raises, so that
-    whatever supervises the process starts it again.
+    Ends the process with status 78 if a setting is wrong (`main` may raise `SettingsError` too),
+    and with 1 if `main` raises, so that whatever supervises the process starts it again.
     """
     try:
         settings = load(settings_type)
+        log.setup(service, getattr(settings, "squeezeflow_log_level", settings.log_level))
+        uvloop.run(_until_stopped(service, settings, main))
     except SettingsError as error:
         for line in str(error).splitlines():
             print(f"{service}: {line}", file=sys.stderr)
         sys.exit(BAD_SETTINGS_EXIT)
-    log.setup(service, getattr(settings, "squeezeflow_log_level", settings.log_level))
-    uvloop.run(_until_stopped(service, settings, main))
 
 
 async def _until_stopped(

@@ -86,9 +86,37 @@ class InfluxSchemaSettings(ServiceSettings, frozen=True, kw_only=True):
     ] = "24h"
 
 
+class ExecutorSettings(Connections, frozen=True, kw_only=True):
+    """Settings of freqtrade's start script and of the strategy that executes the signals."""
+
+    freqtrade_api_username: str = "squeezeflow"
+    freqtrade_api_password: Annotated[
+        Secret, Meta(description="password of freqtrade's API, 12 characters or more")
+    ] = ""
+    freqtrade_jwt_secret: Annotated[
+        Secret, Meta(description="key that signs the API's login tokens, 32 characters or more")
+    ] = ""
+    freqtrade_config: Annotated[
+        str, Meta(description="freqtrade's config file; empty: config/config.json of the project")
+    ] = ""
+    freqtrade_data_dir: Annotated[
+        str,
+        Meta(description="folder of freqtrade's database and logs; empty: its user_data folder"),
+    ] = ""
+    freqtrade_max_leverage: Annotated[
+        int, Meta(ge=1, le=125, description="largest leverage of a trade, whatever a signal says")
+    ] = 5
+
+
 class OpenInterestSettings(ServiceSettings, frozen=True, kw_only=True):
     """Settings of oi-tracker."""
 
+    aggr_symbols: Annotated[
+        tuple[str, ...], Meta(description="base symbols to trade, comma-separated")
+    ] = ("BTC", "ETH")
+    oi_exchanges: Annotated[
+        tuple[str, ...], Meta(description="venues to ask for open interest, comma-separated")
+    ] = ("BINANCE_FUTURES", "BYBIT", "OKX")
     oi_interval_s: Annotated[
         int, Meta(ge=5, le=900, description="seconds between two samples of open interest")
     ] = 60

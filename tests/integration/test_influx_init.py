@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -22,9 +22,11 @@ from tests.integration.servers import ROOT, InfluxServer
 MARKET = "BINANCE_FUTURES:btcusdt"
 
 
-def settings_for(connections: Connections, **changes: str) -> InfluxSchemaSettings:
+def settings_for(connections: Connections, retention_1s: str = "24h") -> InfluxSchemaSettings:
     return InfluxSchemaSettings(
-        influx_port=connections.influx_port, influx_database=connections.influx_database, **changes
+        influx_port=connections.influx_port,
+        influx_database=connections.influx_database,
+        influx_retention_1s=retention_1s,
     )
 
 
@@ -41,7 +43,9 @@ def bar(second: int, price: float, volume: float, count: int, market: str = MARK
     )
 
 
-async def until(influx: InfluxClient, query: str, wanted: dict[str, object]) -> dict[str, object]:
+async def until(
+    influx: InfluxClient, query: str, wanted: Mapping[str, object]
+) -> dict[str, object]:
     """Wait until the query's only row has these values."""
     deadline = time.monotonic() + 30
     while True:
@@ -120,7 +124,7 @@ async def test_another_retention_is_applied_to_an_existing_database_and_keeps_it
     influx: InfluxClient, connections: Connections
 ) -> None:
     await influx.write([bar(int(time.time()), 1.0, 1.0, 1)], retention_policy="aggr_1s")
-    changes = apply(settings_for(connections, influx_retention_1s="2d"))
+    changes = apply(settings_for(connections, retention_1s="2d"))
     assert len(changes) == 1
     assert "aggr_1s" in changes[0]
     rows = await influx.query(f'SHOW RETENTION POLICIES ON "{connections.influx_database}"')

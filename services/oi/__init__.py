@@ -1,0 +1,1 @@
+"""Open interest of perpetuals: venue by venue, summed, stored and published."""

@@ -1,0 +1,76 @@
+"""Entry point of oi-tracker: `python -m services.oi_tracker`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from aggr_server.env import SettingsError
+from aggr_server.influx import InfluxClient
+from services.core import service
+from services.core.clients import redis_client
+from services.core.service import Pulse
+from services.core.settings import OpenInterestSettings
+from services.market.symbols import symbol_of
+from services.oi.tracker import Tracker
+from services.oi.venues import VENUES, VenueClient
+
+NAME = "oi-tracker"
+TICK_S = 1.0
+
+
+async def main(settings: OpenInterestSettings, stop: asyncio.Event) -> None:
+    """Sample until `stop` is set; raises if a round fails in a way nobody foresaw."""
+    check(settings)
+    clients = [VenueClient(VENUES[n], settings.exchange_gateway) for n in settings.oi_exchanges]
+    redis = redis_client(settings)
+    pulse = Pulse(NAME, settings, redis)
+    try:
+        async with InfluxClient(settings) as influx:
+            tracker = Tracker(settings.aggr_symbols, clients, redis, influx)
+            await follow(tracker, pulse, stop, settings.oi_interval_s)
+    finally:
+        for client in clients:
+            await client.close()
+        await redis.aclose()
+
+
+async def follow(tracker: Tracker, pulse: Pulse, stop: asyncio.Event, interval_s: float) -> None:
+    """A round each `interval_s` seconds, a sign of life each second, also during a slow round."""
+    current: asyncio.Task[None] | None = None
+    began = took_ms = 0.0
+    due = time.monotonic()
+    try:
+        while True:
+            now = time.monotonic()
+            if current is not None and current.done():
+                await current
+                took_ms, current = (now - began) * 1000, None
+            if current is None and now >= due:
+                began, due = now, now + interval_s
+                current = asyncio.create_task(tracker.round())
+            details: dict[str, object] = {"samples": tracker.samples}
+            await pulse.beat(took_ms, status=tracker.status, details=details)
+            if await service.sleep_or_stop(stop, TICK_S):
+                return
+    finally:
+        if current is not None:
+            current.cancel()
+            await asyncio.gather(current, return_exceptions=True)
+
+
+def check(settings: OpenInterestSettings) -> None:
+    """Raises `SettingsError` for a venue or a symbol that does not exist."""
+    for name in settings.oi_exchanges:
+        if name not in VENUES:
+            known = ", ".join(VENUES)
+            raise SettingsError(f"OI_EXCHANGES={name!r}: known are {known}. Correct it in .env.")
+    for base in settings.aggr_symbols:
+        try:
+            symbol_of(base)
+        except ValueError as error:
+            raise SettingsError(f"AGGR_SYMBOLS: {error}. Correct it in .env.") from error
+
+
+if __name__ == "__main__":
+    service.run(NAME, OpenInterestSettings, main)
