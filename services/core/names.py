@@ -79,6 +79,11 @@ def lease(symbol: str) -> str:
     return f"{PREFIX}:lease:{symbol}"
 
 
+def lease_fence(symbol: str) -> str:
+    """Token of the newest lease of a symbol; it only ever grows."""
+    return f"{PREFIX}:lease_fence:{symbol}"
+
+
 def heartbeat(service: str) -> str:
     """Last sign of life of a service."""
     return f"{PREFIX}:heartbeat:{service}"

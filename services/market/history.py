@@ -147,7 +147,8 @@ class History:
         names = " OR ".join(f"\"symbol\" = '{name}'" for name in (base, symbol_of(base)))
         rows = await self._influx.query(
             f'SELECT "coins" FROM "{OI_MEASUREMENT}" WHERE '
-            f'{_within(from_s - OI_STALE_S, to_s)} AND ({names}) GROUP BY "exchange"'
+            f"{_within(from_s - OI_STALE_S, to_s)} AND ({names}) "
+            "AND \"aggregate_type\" = 'exchange' GROUP BY \"exchange\""
         )
         for row in rows:
             if row.get("exchange") and row["coins"] is not None:

@@ -1,0 +1,1 @@
+"""Between strategy and execution: the cycle, publication, fills, reconciliation, leases."""
