@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from services.strategy.history import History
+from services.strategy.machine import Machine
 from services.strategy.params import Params
+from services.strategy.persistence import dump, load
 from services.strategy.types import (
     Event,
     Minute,
@@ -13,6 +16,7 @@ from services.strategy.types import (
     Second,
     State,
 )
+from services.strategy.view import describe
 
 
 class SymbolEngine:
@@ -35,7 +39,11 @@ class SymbolEngine:
         c_spot: float = 0.0,
         c_perp: float = 0.0,
     ) -> None:
-        raise NotImplementedError
+        self.base = base
+        self.params = params or Params()
+        self._epoch = epoch
+        self._history = History(self.params, c_spot, c_perp)
+        self._machine = Machine(base, self.params, self._history, self.view)
 
     # History
 
@@ -47,14 +55,15 @@ class SymbolEngine:
 
         Raises `ValueError` for a gap, a second already loaded, or a price that is not positive.
         """
-        raise NotImplementedError
+        self._history.add_minutes(minutes)
 
     def preload_seconds(self, seconds: Iterable[Second]) -> None:
         """Load seconds as history, without decisions: what precedes `restore`.
 
         Raises `ValueError` as `step` does.
         """
-        raise NotImplementedError
+        for second in seconds:
+            self._history.add(second, decide=False)
 
     # Deciding
 
@@ -64,21 +73,24 @@ class SymbolEngine:
         Raises `ValueError` if `second.t` is not the previous one plus 1 or a value is not finite,
         `RuntimeError` if the last `Entry` was answered neither by `accept`, `refuse` nor `expire`.
         """
-        raise NotImplementedError
+        if self._machine.pending is not None:
+            raise RuntimeError("an entry waits for accept, refuse or expire")
+        minute_closed = self._history.add(second)
+        return self._machine.advance(second, minute_closed=minute_closed)
 
     # Answers to an Entry, before the next step
 
     def accept(self, signal_id: str) -> list[Event]:
         """The signal is published: wait for its fill (ENTRY_READY)."""
-        raise NotImplementedError
+        return self._machine.accept(signal_id)
 
     def refuse(self, reason: str) -> list[Event]:
         """The signal may not be published: stay in RESET, next attempt after a pause."""
-        raise NotImplementedError
+        return self._machine.refuse(reason)
 
     def expire(self) -> list[Event]:
         """The entry lies in the past (replay after a restart): COOLDOWN from this second on."""
-        raise NotImplementedError
+        return self._machine.expire()
 
     # What the execution engine reports
 
@@ -90,31 +102,31 @@ class SymbolEngine:
 
         Raises `ValueError` if no signal was accepted before.
         """
-        raise NotImplementedError
+        return self._machine.filled(t, trade_id, price)
 
     def withdrawn(self, t: int, reason: str) -> list[Event]:
         """The order was refused or failed: back to RESET, or abort after the last signal.
 
         No effect in other states than ENTRY_READY.
         """
-        raise NotImplementedError
+        return self._machine.withdrawn(t, reason)
 
     def position_closed(self, t: int, reason: str) -> list[Event]:
-        """The position was closed in second `t`, whoever did it: COOLDOWN. No effect without one."""
-        raise NotImplementedError
+        """The position was closed in second `t`, by anyone: COOLDOWN. No effect without one."""
+        return self._machine.position_closed(t, reason)
 
     def adopt(self, position: OpenPosition) -> list[Event]:
         """Take over an open position from any state: IN_POSITION.
 
         Raises `ValueError` if no second was processed yet or the direction is not +1 or -1.
         """
-        raise NotImplementedError
+        return self._machine.adopt(position)
 
     # Persistence
 
     def snapshot(self) -> dict[str, Any]:
         """Everything but the history (seconds, minutes, candles), JSON-able."""
-        raise NotImplementedError
+        return dump(self.base, self._epoch, self._history, self._machine)
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Continue from a snapshot; history must be loaded up to exactly its second `t`.
@@ -122,65 +134,75 @@ class SymbolEngine:
         The accumulators take over the snapshot's values and epoch.
         Raises `ValueError` if the history ends elsewhere or the snapshot is of another version.
         """
-        raise NotImplementedError
+        self._epoch = load(snapshot, self.base, self._history, self._machine)
 
     def anchor(self, epoch: str, t: int, c_spot: float, c_perp: float) -> None:
         """Shift the accumulators so that they had these values at second `t`.
 
         Raises `ValueError` if second `t` is not in the window.
         """
-        raise NotImplementedError
+        at = self._history.index(t)
+        window = self._history.seconds
+        self._machine.shift(c_spot - window.c_spot[at], c_perp - window.c_perp[at])
+        self._epoch = epoch
 
     # Looking at it
 
     def view(self) -> dict[str, Any]:
         """Current values of all five phases, JSON-able with finite floats."""
-        raise NotImplementedError
+        return describe(self._history, self._machine, self.params)
 
     @property
     def t(self) -> int | None:
         """Last processed second."""
-        raise NotImplementedError
+        return self._history.t
 
     @property
     def state(self) -> State:
-        raise NotImplementedError
+        return self._machine.state
 
     @property
     def direction(self) -> int:
         """+1 or -1 of the running setup or position, else 0."""
-        raise NotImplementedError
+        return self._machine.direction
 
     @property
     def signal_id(self) -> str | None:
         """Id of the signal that waits or of the position's entry."""
-        raise NotImplementedError
+        machine = self._machine
+        if machine.position is not None:
+            return machine.position.signal_id
+        waiting = machine.signal if self.state is State.ENTRY_READY else None
+        return None if waiting is None else waiting.signal_id
 
     @property
     def trade_id(self) -> int | None:
         """Trade of the open position."""
-        raise NotImplementedError
+        position = self._machine.position
+        return None if position is None else position.trade_id
 
     @property
     def valid_until(self) -> int | None:
         """UTC second at which the waiting signal expires; None outside ENTRY_READY."""
-        raise NotImplementedError
+        signal = self._machine.signal
+        waiting = self.state is State.ENTRY_READY and signal is not None
+        return signal.valid_until if waiting and signal is not None else None
 
     @property
     def cooldown_until(self) -> int | None:
         """UTC second at which COOLDOWN ends; None outside it."""
-        raise NotImplementedError
+        return self._machine.cooldown_until if self.state is State.COOLDOWN else None
 
     @property
     def epoch(self) -> str:
-        raise NotImplementedError
+        return self._epoch
 
     @property
     def c_spot(self) -> float:
         """Spot CVD accumulator, quote USD."""
-        raise NotImplementedError
+        return self._history.seconds.latest[0]
 
     @property
     def c_perp(self) -> float:
         """Perp CVD accumulator, quote USD."""
-        raise NotImplementedError
+        return self._history.seconds.latest[1]

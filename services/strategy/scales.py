@@ -1,0 +1,175 @@
+"""What is large for this symbol: robust scales of its own recent changes.
+
+A scale is estimated from absolute changes over a window, so it is the same for a series and its
+mirror image. The median gives the typical size, the 90th percentile reacts to fat tails; both are
+expressed as standard deviations of a normal distribution.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from math import sqrt
+
+import numpy as np
+
+from services.strategy.params import Params
+from services.strategy.series import Closes, Floats
+
+MEDIAN_TO_SIGMA = 0.6745
+P90_TO_SIGMA = 1.6449
+MIN_SAMPLES = 30
+INDEPENDENT_GAP = sqrt(2.0)
+
+
+def clip(value: float, low: float, high: float) -> float:
+    """`value` limited to [low, high]."""
+    return min(high, max(low, value))
+
+
+def ramp(value: float, low: float, high: float) -> float:
+    """0 up to `low`, 1 from `high` on, linear between."""
+    return clip((value - low) / (high - low), 0.0, 1.0)
+
+
+class SlidingMagnitudes:
+    """Absolute changes in time order, and sorted; None stands for a change that is not known."""
+
+    def __init__(self) -> None:
+        self._in_order: deque[float | None] = deque()
+        self._sorted: list[float] = []
+
+    def push(self, change: float | None, keep: int) -> None:
+        """Add the newest change and drop the oldest ones beyond `keep`."""
+        magnitude = None if change is None else abs(change)
+        self._in_order.append(magnitude)
+        if magnitude is not None:
+            insort(self._sorted, magnitude)
+        while len(self._in_order) > keep:
+            old = self._in_order.popleft()
+            if old is not None:
+                del self._sorted[bisect_left(self._sorted, old)]
+
+    def __len__(self) -> int:
+        return len(self._sorted)
+
+    @property
+    def median(self) -> float:
+        """Order statistic floor(m/2); there must be at least one sample."""
+        return self._sorted[len(self._sorted) // 2]
+
+    @property
+    def sigma(self) -> float:
+        """Robust standard deviation about zero; there must be at least one sample."""
+        values = self._sorted
+        m = len(values)
+        return max(values[m // 2] / MEDIAN_TO_SIGMA, values[9 * m // 10] / P90_TO_SIGMA)
+
+
+class ChangeScale:
+    """Scales of one series over several windows, from its one-minute closes.
+
+    `lag` closes are held back, so that what happens now does not raise its own yardstick.
+    """
+
+    def __init__(self, params: Params, windows: tuple[int, ...]) -> None:
+        self._p = params
+        self._windows = windows
+        self._samples = {w: SlidingMagnitudes() for w in windows}
+        self._fast = SlidingMagnitudes()
+        self._capacity = params.hist_min + max(params.scale_windows) + 1
+        self.activity = 1.0
+        self.sigma: dict[int, float] = dict.fromkeys(windows, 0.0)
+        self.scale: dict[int, float] = dict.fromkeys(windows, 0.0)
+
+    def add(self, closes: Closes) -> None:
+        """Take in the samples that the newest of `closes` releases from the lag."""
+        values = closes.values
+        end = len(values) - self._p.scale_lag_min
+        for w in self._windows:
+            if end > w:
+                self.add_change(w, float(values[end - 1] - values[end - 1 - w]), end)
+        if end > 1:
+            self._fast.push(float(values[end - 1] - values[end - 2]), self._p.fast_min - 1)
+
+    def add_change(self, w: int, change: float | None, end: int) -> None:
+        """One sample of window `w`; `end`: number of closes outside the lag."""
+        self._samples[w].push(change, end - w - max(0, end - self._p.hist_min - w))
+
+    def refresh(self, closes: int, *, adaptive: bool = True) -> None:
+        """Recompute `sigma` and `scale`; `closes`: number of closes in the history."""
+        previous, previous_w = 0.0, 1
+        for w in self._windows:
+            inherited = previous * sqrt(w / previous_w)
+            samples = self._samples[w]
+            m = len(samples)
+            if m >= self._p.neff_min * w and m > MIN_SAMPLES:
+                sigma = max(samples.sigma, self._p.scale_floor * inherited)
+                if w == 1 and samples.median == 0.0:
+                    sigma = 0.0
+            else:
+                sigma = inherited
+            self.sigma[w] = sigma
+            previous, previous_w = sigma, w
+        end = closes - self._p.scale_lag_min
+        self.activity = self._activity(end) if adaptive else 1.0
+        for w in self._windows:
+            self.scale[w] = self.activity * self.sigma[w]
+
+    def _activity(self, end: int) -> float:
+        base = self.sigma[1]
+        if base == 0.0 or end <= self._p.fast_min:
+            return 1.0
+        return clip(self._fast.sigma / base, self._p.act_lo, self._p.act_hi)
+
+
+def scale_of(scale: dict[int, float], seconds: int) -> float:
+    """Scale of a change over any number of seconds: the largest window not longer, times root."""
+    fitting = [w for w in scale if 60 * w <= seconds] or [min(scale)]
+    w = max(fitting)
+    return scale[w] * sqrt(seconds / (60 * w))
+
+
+def gap_scale(
+    spot: Floats, perp: Floats, sigma_spot: float, sigma_perp: float, w: int, params: Params
+) -> float | None:
+    """How far the standardised legs normally drift apart over `w` minutes; None if too few samples.
+
+    `spot`, `perp`: one-minute closes of the accumulators. Legs that never move give None.
+    """
+    end = len(spot) - params.scale_lag_min
+    low = max(0, end - params.hist_min - w)
+    m = end - w - low
+    if m < params.gap_neff * w or m <= MIN_SAMPLES or sigma_spot == 0.0 or sigma_perp == 0.0:
+        return None
+    u = (spot[low + w : end] - spot[low : end - w]) / sigma_spot
+    u -= (perp[low + w : end] - perp[low : end - w]) / sigma_perp
+    np.abs(u, out=u)
+    q50, q90 = m // 2, 9 * m // 10
+    u.partition((q50, q90))
+    sigma = max(float(u[q50]) / MEDIAN_TO_SIGMA, float(u[q90]) / P90_TO_SIGMA)
+    return clip(sigma, params.gap_lo, params.gap_hi)
+
+
+def gap_scales(
+    spot: Floats,
+    perp: Floats,
+    sigma_spot: dict[int, float],
+    sigma_perp: dict[int, float],
+    needed: tuple[int, ...],
+    params: Params,
+) -> dict[int, float]:
+    """Gap scale of each window in `needed`; one with too few samples takes the next shorter one."""
+    computed: dict[int, float | None] = {}
+
+    def own(w: int) -> float | None:
+        if w not in computed:
+            computed[w] = gap_scale(spot, perp, sigma_spot[w], sigma_perp[w], w, params)
+        return computed[w]
+
+    result = {}
+    for w in needed:
+        shorter = [v for v in params.scale_windows if v <= w]
+        found = next((d for v in reversed(shorter) if (d := own(v)) is not None), None)
+        result[w] = INDEPENDENT_GAP if found is None else found
+    return result
