@@ -1,0 +1,299 @@
+"""Executes the signals of strategy-runner: each at most once, every exit it is asked for."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime
+from logging import getLogger
+from typing import Any
+
+from freqtrade.strategy import IStrategy
+from pandas import DataFrame
+
+from aggr_server.env import load
+from aggr_server.log import kv
+from services.core.records import Heartbeat, Signal
+from services.core.settings import ExecutorSettings
+from squeezeflow import fills, ledger, rules
+from squeezeflow.desk import Desk
+from squeezeflow.link import Link, RedisAway
+
+LONGEST_WAIT_S = 1.0
+HEARTBEAT_EVERY_S = 5.0
+LEDGER_CHECK_EVERY_S = 30.0
+
+_log = getLogger(__name__)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
+    """No indicator and no opinion: signals come in through Redis, fills go out through it.
+
+    The signal keys are read once per turn of the loop. A message on the signals channel only ends
+    the wait between two turns, so losing one costs a second at most.
+    """
+
+    INTERFACE_VERSION = 3
+    can_short = True
+    timeframe = "1m"
+    startup_candle_count = 0
+    process_only_new_candles = False
+    position_adjustment_enable = False
+    minimal_roi = {"0": 100}  # noqa: RUF012  off
+    stoploss = -0.99
+    use_custom_stoploss = True
+    use_exit_signal = True
+
+    def bot_start(self, **kwargs: Any) -> None:
+        """Connect. Trades that an earlier process left untold are told on the first turn."""
+        self._settings = load(ExecutorSettings)
+        self._link = Link(self._settings)
+        self._desk = Desk(dry_run=bool(self.config["dry_run"]))
+        self._ledger_due = 0.0
+        self._undelivered = 0
+        self._unlock = True
+        self._beat_due = 0.0
+        self._turn_began = time.monotonic()
+
+    def bot_loop_start(self, current_time: datetime, **kwargs: Any) -> None:
+        """Tell what happened, wait for a signal (a second at most), read all signals."""
+        worked_s = time.monotonic() - self._turn_began
+        if self._unlock:
+            # freqtrade locks a pair until the candle ends after every exit. When to enter again is
+            # for the strategy to say, and each signal is executed only once.
+            self._unlock = False
+            self.unlock_reason("Auto lock")
+        self._tell()
+        self._beat(worked_s)
+        self._link.wait(LONGEST_WAIT_S)
+        self._turn_began = time.monotonic()
+        self._read()
+
+    def _read(self) -> None:
+        trades = ledger.open_tags()
+        pairs = dict.fromkeys([*self.dp.current_whitelist(), *trades])
+        markets = {pair: symbol for pair in pairs if (symbol := self._symbol(pair))}
+        try:
+            values = self._link.signals(list(markets.values()))
+        except RedisAway:
+            self._desk.keep_exits_only()
+            return
+        self._desk.take(markets, values, trades, _now_ms())
+
+    def _symbol(self, pair: str) -> str:
+        market = self.dp.market(pair)
+        return f"{market['base']}{market['quote']}".upper() if market else ""
+
+    def _tell(self) -> None:
+        self._settle_claims()
+        try:
+            for fill in self._desk.refusals():
+                self._link.refuse(fill)
+                self._desk.reported(fill)
+            if time.monotonic() >= self._ledger_due:
+                self._tell_trades()
+                self._ledger_due = time.monotonic() + LEDGER_CHECK_EVERY_S
+        except RedisAway:
+            self._ledger_due = 0.0
+
+    def _tell_trades(self) -> None:
+        waiting = list(ledger.undelivered())
+        self._undelivered = len(waiting)
+        for trade, key, fill in waiting:
+            counter = "signals_executed" if fill.event == "opened" else None
+            ledger.mark(trade, key, self._link.send(fill, counter=counter))
+            self._undelivered -= 1
+            _log.info("fill told %s", kv(event=fill.event, id=fill.signal_id, trade=fill.trade_id))
+
+    def _settle_claims(self) -> None:
+        for signal in self._desk.unsettled(_now_ms()):
+            trade = ledger.trade_of(signal.signal_id)
+            if trade is not None and trade.amount <= 0:
+                continue  # the order is still open
+            if trade is None and not self._tell_failed(signal):
+                continue
+            self._desk.settle(signal.signal_id)
+
+    def _tell_failed(self, signal: Signal) -> bool:
+        try:
+            self._link.send(fills.rejected(signal, "not_filled", _now_ms()))
+        except RedisAway:
+            return False
+        if not self.config["dry_run"]:
+            _log.error(
+                "order without a trade: look at the exchange whether a position is open %s",
+                kv(id=signal.signal_id, pair=signal.pair),
+            )
+        return True
+
+    def _beat(self, worked_s: float) -> None:
+        if time.monotonic() < self._beat_due:
+            return
+        self._beat_due = time.monotonic() + HEARTBEAT_EVERY_S
+        waiting = self._undelivered + len(self._desk.refusals())
+        heartbeat = Heartbeat(
+            service="freqtrade",
+            ts_ms=_now_ms(),
+            pid=os.getpid(),
+            cycle_ms=worked_s * 1000,
+            status=f"{waiting} fills not told yet" if waiting else "ok",
+            details={"open_trades": len(ledger.open_tags()), "dry_run": self.config["dry_run"]},
+        )
+        try:
+            self._link.beat(heartbeat)
+        except RedisAway:
+            self._beat_due = 0.0
+
+    def populate_indicators(self, dataframe: DataFrame, metadata: dict[str, Any]) -> DataFrame:
+        """None: candles decide nothing."""
+        return dataframe
+
+    def populate_entry_trend(self, dataframe: DataFrame, metadata: dict[str, Any]) -> DataFrame:
+        """Mark the last candle when there is a signal to enter on."""
+        signal = self._desk.entry(metadata["pair"], _now_ms())
+        if signal is not None and len(dataframe):
+            column = "enter_long" if signal.action == "LONG" else "enter_short"
+            last = dataframe.index[-1]
+            dataframe.loc[last, column] = 1
+            dataframe.loc[last, "enter_tag"] = rules.entry_tag(signal.signal_id)
+        return dataframe
+
+    def populate_exit_trend(self, dataframe: DataFrame, metadata: dict[str, Any]) -> DataFrame:
+        """None: exits are asked for trade by trade in `custom_exit`."""
+        return dataframe
+
+    def custom_stake_amount(
+        self,
+        pair: str,
+        current_time: datetime,
+        current_rate: float,
+        proposed_stake: float,
+        min_stake: float | None,
+        max_stake: float,
+        leverage: float,
+        entry_tag: str | None,
+        side: str,
+        **kwargs: Any,
+    ) -> float:
+        """Margin of a new trade; 0, which means no trade, without the signal of this tag."""
+        try:
+            signal = self._desk.entry_of(pair, entry_tag)
+            return rules.stake(signal, proposed_stake, min_stake, max_stake) if signal else 0.0
+        except Exception:  # noqa: BLE001  freqtrade would take the proposed stake
+            _log.exception("stake cannot be determined %s", kv(pair=pair, tag=entry_tag))
+            return 0.0
+
+    def leverage(
+        self,
+        pair: str,
+        current_time: datetime,
+        current_rate: float,
+        proposed_leverage: float,
+        max_leverage: float,
+        entry_tag: str | None,
+        side: str,
+        **kwargs: Any,
+    ) -> float:
+        """The signal's leverage, capped; 1 without the signal of this tag."""
+        signal = self._desk.entry_of(pair, entry_tag)
+        if signal is None:
+            return 1.0
+        return rules.leverage(signal, self._settings.freqtrade_max_leverage, max_leverage)
+
+    def confirm_trade_entry(
+        self,
+        pair: str,
+        order_type: str,
+        amount: float,
+        rate: float,
+        time_in_force: str,
+        current_time: datetime,
+        entry_tag: str | None,
+        side: str,
+        **kwargs: Any,
+    ) -> bool:
+        """The last gate before the order: true at most once for a signal."""
+        try:
+            return self._confirmed(pair, rate, entry_tag, side)
+        except RedisAway as error:
+            _log.warning("entry not confirmed %s", kv(pair=pair, tag=entry_tag, error=error))
+        except Exception:  # noqa: BLE001  freqtrade takes an exception here as a yes
+            _log.exception("entry not confirmed %s", kv(pair=pair, tag=entry_tag))
+        return False
+
+    def _confirmed(self, pair: str, rate: float, tag: str | None, side: str) -> bool:
+        signal_id, symbol = rules.signal_id_of(tag), self._symbol(pair)
+        if signal_id is None:
+            _log.warning("entry without a signal refused %s", kv(pair=pair, tag=tag))
+            return False
+        (raw,) = self._link.signals([symbol])
+        signal = rules.decode(raw) if raw else None
+        now_ms = _now_ms()
+        if signal is None or signal.signal_id != signal_id:
+            return False
+        if not self._desk.may_enter(signal, now_ms):
+            return False
+        reason = self._desk.gate(
+            signal, symbol=symbol, pair=pair, side=side, rate=rate, now_ms=now_ms
+        )
+        if reason is not None:
+            self._desk.refuse(signal, reason, now_ms)
+            return False
+        if ledger.has_trade(signal_id) or not self._link.claim(signal_id):
+            self._desk.finish(signal_id)
+            _log.warning("signal was executed before %s", kv(id=signal_id, pair=pair))
+            return False
+        self._desk.claimed(signal, now_ms)
+        return True
+
+    def order_filled(
+        self, pair: str, trade: Any, order: Any, current_time: datetime, **kwargs: Any
+    ) -> None:
+        """Keep the stop with the trade; the fill itself is told from the database, next turn."""
+        self._ledger_due = 0.0
+        if order.ft_order_side != trade.entry_side:
+            self._unlock = True
+            return
+        signal_id = rules.signal_id_of(trade.enter_tag)
+        signal = self._desk.claim_of(signal_id) if signal_id else None
+        if signal is not None and signal_id is not None:
+            ledger.keep_stop(trade, signal.stop_price)
+            self._desk.settle(signal_id)
+
+    def custom_exit(
+        self,
+        pair: str,
+        trade: Any,
+        current_time: datetime,
+        current_rate: float,
+        current_profit: float,
+        **kwargs: Any,
+    ) -> str | None:
+        """The reason to close, when a CLOSE signal names the signal of this trade as its parent."""
+        signal = self._desk.exit(pair, trade.enter_tag)
+        return rules.exit_tag(signal) if signal else None
+
+    def custom_stoploss(
+        self,
+        pair: str,
+        trade: Any,
+        current_time: datetime,
+        current_rate: float,
+        current_profit: float,
+        after_fill: bool,
+        **kwargs: Any,
+    ) -> float | None:
+        """The signal's stop, at the same price for the whole life of the trade."""
+        leverage = float(trade.leverage or 1.0)
+        stop = ledger.kept_stop(trade)
+        if stop is None:
+            stop = rules.fallback_stop(trade.open_rate, trade.is_short, leverage)
+        if not stop:
+            return None
+        if not after_fill and rules.stop_is_set(trade.stop_loss, stop, trade.is_short):
+            return None
+        return rules.stop_ratio(stop, current_rate, trade.is_short, leverage)

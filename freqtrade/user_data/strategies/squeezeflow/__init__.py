@@ -1,0 +1,1 @@
+"""What the executing strategy decides and whom it talks to; no indicator, no opinion."""

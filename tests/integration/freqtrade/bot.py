@@ -1,0 +1,235 @@
+"""The real freqtrade as a child process, and the strategy-runner's side of the hand-over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import requests
+from redis import Redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.retry import Retry
+
+from services.core import names
+from services.core.records import Action, Fill, Signal
+from tests.integration.servers import free_port
+
+ROOT = Path(__file__).resolve().parents[3]
+START = ROOT / "freqtrade" / "start.sh"
+PASSWORD = "a-password-for-tests"
+JWT_SECRET = "a-key-for-tests-of-more-than-32-characters"
+PAIRS = {"BTCUSDT": "BTC/USDT:USDT", "ETHUSDT": "ETH/USDT:USDT"}
+
+T = TypeVar("T")
+
+
+def eventually(probe: Callable[[], T | None], timeout_s: float = 10.0) -> T:
+    """The first true answer of `probe`. Raises `AssertionError` when there is none in time."""
+    deadline = time.monotonic() + timeout_s
+    while not (answer := probe()):
+        assert time.monotonic() < deadline, f"not true within {timeout_s:g} s"
+        time.sleep(0.01)
+    return answer
+
+
+def blocking_redis(port: int) -> Redis:
+    """A client that rides over a restart of the server."""
+    backoff = Retry(ExponentialBackoff(cap=0.5, base=0.05), 10)
+    return Redis(port=port, retry=backoff, retry_on_error=[RedisConnectionError])
+
+
+def environ(folder: Path, redis_port: int, exchange_url: str, api_port: int) -> dict[str, str]:
+    """The environment in which start.sh runs freqtrade; secrets are files in `folder`."""
+    for name, secret in (("password", PASSWORD), ("jwt", JWT_SECRET)):
+        (folder / name).write_text(secret + "\n")
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("FREQTRADE", "REDIS"))}
+    return {
+        **inherited,
+        "REDIS_HOST": "127.0.0.1",
+        "REDIS_PORT": str(redis_port),
+        "FREQTRADE_API_PASSWORD_FILE": str(folder / "password"),
+        "FREQTRADE_JWT_SECRET_FILE": str(folder / "jwt"),
+        "FREQTRADE_DATA_DIR": str(folder / "data"),
+        "FREQTRADE__API_SERVER__LISTEN_PORT": str(api_port),
+        "FREQTRADE__EXCHANGE__CCXT_CONFIG__URLS__API__fapiPublic": exchange_url,
+    }
+
+
+class Bot:
+    """freqtrade with data of its own, started by the project's own script."""
+
+    def __init__(self, folder: Path, redis_port: int, exchange_url: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.environ = environ(folder, redis_port, exchange_url, self.port)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._http = requests.Session()
+        self._http.auth = ("squeezeflow", PASSWORD)
+
+    @property
+    def log(self) -> str:
+        """Everything it has said."""
+        return (self.folder / "log").read_text(errors="replace")
+
+    def start(self, timeout_s: float = 60.0) -> None:
+        """Start and wait until its loop turns."""
+        began = time.time()
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(START)], env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + timeout_s
+        while not self._turns(began):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"freqtrade did not come up:\n{self.log[-4000:]}")
+            time.sleep(0.05)
+
+    def stop(self) -> int:
+        """End it in good order; its exit status."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> int:
+        """End it as a crash would; its exit status."""
+        return self._end(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Stop it and let go of the connection."""
+        self.stop()
+        self._http.close()
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def get(self, path: str) -> Any:
+        """The answer of its API."""
+        answer = self._http.get(f"http://127.0.0.1:{self.port}/api/v1/{path}", timeout=10)
+        answer.raise_for_status()
+        return answer.json()
+
+    def post(self, path: str, body: dict[str, Any]) -> None:
+        """An order to its API."""
+        answer = self._http.post(
+            f"http://127.0.0.1:{self.port}/api/v1/{path}", json=body, timeout=10
+        )
+        answer.raise_for_status()
+
+    def open_trades(self) -> list[dict[str, Any]]:
+        """Open positions."""
+        trades: list[dict[str, Any]] = self.get("status")
+        return trades
+
+    def trades_of(self, signal_id: str) -> list[dict[str, Any]]:
+        """Open and closed trades of a signal."""
+        every = [*self.open_trades(), *self.get("trades?limit=500")["trades"]]
+        unique = {t["trade_id"]: t for t in every if t["enter_tag"] == f"sf:{signal_id}"}
+        return list(unique.values())
+
+    def _turns(self, since: float) -> bool:
+        try:
+            last = self.get("health")["last_process_ts"]
+        except requests.RequestException:
+            return False
+        return last is not None and last >= int(since)
+
+    def _end(self, number: int) -> int:
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        process.send_signal(number)
+        try:
+            return process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+
+class Runner:
+    """What strategy-runner does with Redis: signals out, fills in."""
+
+    def __init__(self, redis: Redis, prices: dict[str, float]) -> None:
+        self.redis = redis
+        self._prices = prices
+
+    def entry(self, symbol: str = "BTCUSDT", action: Action = "LONG", **changes: Any) -> Signal:
+        """A valid entry signal at the exchange's price."""
+        now_ms, price = time.time_ns() // 1_000_000, self._prices[symbol]
+        values: dict[str, Any] = {
+            "event": "ENTRY",
+            "signal_id": str(uuid.uuid4()),
+            "setup_id": "BTC:1:0",
+            "timestamp": "2026-01-01T00:00:00.000Z",
+            "ts_ms": now_ms,
+            "refreshed_ms": now_ms,
+            "valid_until_ms": now_ms + 60_000,
+            "symbol": symbol,
+            "base_symbol": symbol.removesuffix("USDT"),
+            "pair": PAIRS[symbol],
+            "action": action,
+            "score": 6.5,
+            "score_breakdown": {},
+            "position_size_factor": 1.0,
+            "leverage": 3,
+            "entry_price": price,
+            "invalidation_price": price * (0.99 if action == "LONG" else 1.01),
+            "max_deviation": 0.003,
+            "stop_price": price * (0.95 if action == "LONG" else 1.05),
+            "ttl": 5,
+            "confidence": 0.7,
+            "reset_type": "A",
+            "context": {},
+            "oi": {},
+            "cvd": {},
+            "coverage": 1.0,
+            "reasoning": "",
+            "mode": "paper",
+        }
+        return Signal(**{**values, **changes})
+
+    def close(self, entry: Signal, reason: str = "RANGE_BREAK") -> Signal:
+        """The signal that ends the trade of `entry`."""
+        return self.entry(
+            entry.symbol,
+            "CLOSE",
+            event="EXIT",
+            parent_signal_id=entry.signal_id,
+            exit_reason=reason,
+            stop_price=None,
+        )
+
+    def publish(self, signal: Signal, *, ttl: int | None = None, wake: bool = True) -> None:
+        """Set the key; announce it unless `wake` is false."""
+        data = msgspec.json.encode(signal)
+        self.redis.set(names.signal(signal.symbol), data, ex=ttl or signal.ttl)
+        if wake:
+            self.redis.publish(names.SIGNALS_CHANNEL, data)
+
+    def withdraw(self, symbol: str) -> None:
+        """Delete the key."""
+        self.redis.delete(names.signal(symbol))
+
+    def fills(self) -> Iterator[Fill]:
+        """Everything on the fills stream, oldest first."""
+        entries: Any = self.redis.xrange(names.FILLS_STREAM)
+        for _, fields in entries:
+            yield msgspec.json.decode(fields[b"data"], type=Fill)
+
+    def fill(self, signal_id: str, event: str, timeout_s: float = 10.0) -> Fill:
+        """The fill of a signal, awaited."""
+        return eventually(
+            lambda: next(
+                (f for f in self.fills() if f.signal_id == signal_id and f.event == event), None
+            ),
+            timeout_s,
+        )
