@@ -1,0 +1,272 @@
+"""The stack as containers."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from aggr_server.env import load
+from scripts.stack import compose, dotenv, images, ports, secret_files
+from scripts.stack.compose import Container, Project
+from scripts.stack.progress import Progress
+from scripts.stack.running import Address, Options, StackError, Started, Usage
+from scripts.stack.settings import StackSettings, merged, setting_names, validate
+from services.core.settings import MonitorSettings
+
+START_TIMEOUT_S = 300.0
+SOCKET = Path("/var/run/docker.sock")
+# Mounted into containers whose users are not the one who cloned the project.
+MOUNTED = ("docker/*.sh", "docker/redis.conf", "freqtrade/config/config.json")
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStack:
+    """A running Compose project. See `scripts.stack.running.Running`."""
+
+    project: Project
+    environ: Mapping[str, str]
+
+    @property
+    def demo(self) -> bool:
+        """Whether the exchanges are simulated."""
+        return self.project.demo
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Pages to open, as far as they are published."""
+        settings = load(MonitorSettings, self.environ)
+        login = (
+            f"user {settings.freqtrade_api_username}, password in secrets/freqtrade_api_password"
+        )
+        pages = (
+            ("health-monitor", "Health of all services", 8090, "/health", ""),
+            ("freqtrade", "Trades (freqtrade)", 8080, "", login),
+            ("freqtrade-ui", "FreqUI by itself", 80, "", login),
+            ("aggr-server", "Collector", 3000, "/health", ""),
+            ("aggr-chronograf", "Chronograf", 8888, "", ""),
+        )
+        published = _published(self.project.config())
+        return tuple(
+            Address(title, f"http://{published[service, port]}{path}", asked)
+            for service, title, port, path, asked in pages
+            if (service, port) in published
+        )
+
+    def states(self) -> dict[str, str]:
+        """Service -> `healthy`, or what is wrong with it."""
+        return compose.states(self.project.containers())
+
+    def usage(self) -> dict[str, Usage]:
+        """Resources of each running service, all its replicas together."""
+        total: dict[str, Usage] = {}
+        for container in self.project.containers():
+            if container.pid:
+                one, old = _usage(container.pid), total.get(container.service, Usage(0.0, 0))
+                total[container.service] = Usage(
+                    old.cpu_s + one.cpu_s, old.rss_bytes + one.rss_bytes
+                )
+        return total
+
+    def stop(self) -> None:
+        """Stop everything; the demo's data goes with it."""
+        _remove(self.project)
+
+
+def running(root: Path) -> ContainerStack | None:
+    """The stack of this clone, if any of its services is up."""
+    for demo in (True, False):
+        stack = _stack(root, demo)
+        if any(container.state == "running" for container in stack.project.containers()):
+            return stack
+    return None
+
+
+def up(options: Options, progress: Progress) -> Started:
+    """Start what is not running. Raises `StackError`; then nothing is left running."""
+    compose.require_compose()
+    created = secret_files.ensure(options.root / "secrets")
+    if created:
+        progress.say("secrets", f"created {', '.join(created)}")
+    if stack := running(options.root):
+        if stack.demo != options.demo:
+            kind = "demo" if stack.demo else "live stack"
+            raise StackError(f"The {kind} is running. Stop it first: ./scripts/down.sh")
+        if all(state == "healthy" for state in stack.states().values()):
+            return Started(stack, fresh=False)
+    stack = _stack(options.root, options.demo)
+    config = stack.project.config()
+    _prepare(stack.project, config, progress)
+    if not stack.project.containers():
+        ports.require_free(_needs(config))
+    images.ensure(stack.project, progress)
+    began = time.monotonic()
+    try:
+        _start(stack, progress)
+    except BaseException:
+        progress.say("stack", "stopping what was started")
+        stack.stop()
+        raise
+    return Started(stack, fresh=True, start_seconds=time.monotonic() - began)
+
+
+def down(root: Path) -> int:
+    """Stop whatever of this clone's stack runs; return the number of containers removed."""
+    removed = 0
+    for demo in (True, False):
+        project = _stack(root, demo).project
+        if containers := project.containers():
+            _remove(project)
+            removed += len(containers)
+    return removed
+
+
+def _stack(root: Path, demo: bool) -> ContainerStack:
+    given = merged(dotenv.read(root / ".env"))
+    settings = validate(given)
+    return ContainerStack(
+        Project(root, demo, _compose_environ()), _host_environ(root, given, settings)
+    )
+
+
+def _compose_environ() -> dict[str, str]:
+    """What the Compose files ask for and nobody wants to look up."""
+    if "DOCKER_GID" in os.environ or not SOCKET.exists():
+        return {}
+    return {"DOCKER_GID": str(SOCKET.stat().st_gid)}
+
+
+def _host_environ(root: Path, given: Mapping[str, str], settings: StackSettings) -> dict[str, str]:
+    """Settings under which a program on this host reaches the published ports."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.bind_address, settings.bind_address)
+    kept = {key: value for key, value in given.items() if key in setting_names()}
+    return kept | {
+        "REDIS_HOST": host,
+        "INFLUX_HOST": host,
+        "AGGR_SERVER_URL": f"http://{host}:{settings.port}",
+        "FREQTRADE_API_URL": f"http://{host}:{settings.freqtrade_port}",
+        "SIMULATOR_PORT": str(settings.simulator_port),
+        **secret_files.file_settings(root / "secrets"),
+    }
+
+
+def _prepare(project: Project, config: Mapping[str, Any], progress: Progress) -> None:
+    """What Compose leaves to the host: readable files, folders for bound volumes, no old demo."""
+    for pattern in MOUNTED:
+        for path in project.root.glob(pattern):
+            mode = path.stat().st_mode
+            if stat.S_IMODE(mode) & 0o444 != 0o444:
+                path.chmod(stat.S_IMODE(mode) | 0o444)
+    for volume in config.get("volumes", {}).values():
+        if device := (volume or {}).get("driver_opts", {}).get("device"):
+            try:
+                Path(device).mkdir(mode=0o750, parents=True, exist_ok=True)
+            except OSError as error:
+                raise StackError(
+                    f"The data folder {device} cannot be created: {error.strerror}. Create it as "
+                    "root, or set SQUEEZEFLOW_DATA in .env to a folder of yours."
+                ) from error
+    if project.demo:
+        progress.say("demo", "removing what an earlier demo left")
+        _remove(project)
+
+
+def _start(stack: ContainerStack, progress: Progress) -> None:
+    """`compose up`, then wait until every service is healthy. Raises `StackError`."""
+    process = stack.project.start("up", "--detach", "--no-build", "--remove-orphans")
+    deadline = time.monotonic() + START_TIMEOUT_S
+    try:
+        while True:
+            returned = process.poll()
+            containers = stack.project.containers()
+            for service, state in compose.states(containers).items():
+                progress.say(service, {"healthy": "ready", "created": "waiting"}.get(state, state))
+            if returned:
+                raise StackError(_failure(stack, containers, _stderr(process)))
+            if returned == 0 and all(container.verdict == "healthy" for container in containers):
+                return
+            if time.monotonic() > deadline:
+                raise StackError(
+                    _failure(stack, containers, f"not ready after {START_TIMEOUT_S:.0f} s")
+                )
+            time.sleep(1)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(30)
+
+
+def _stderr(process: subprocess.Popen[str]) -> str:
+    assert process.stderr is not None
+    return process.stderr.read().strip().rpartition("\n")[2]
+
+
+def _failure(stack: ContainerStack, containers: list[Container], reason: str) -> str:
+    """What went wrong, with the end of each failed service's log."""
+    parts = [f"The containers did not become ready: {reason}"]
+    for service, state in compose.states(containers).items():
+        if state not in ("healthy", "created", "starting"):
+            parts.append(
+                f"{service} is {state}. The end of its log:\n{stack.project.logs(service)}"
+            )
+    return "\n".join(parts)
+
+
+def _remove(project: Project) -> None:
+    volumes = ("--volumes",) if project.demo else ()
+    project.run("down", "--remove-orphans", *volumes, timeout_s=180)
+
+
+def _published(config: Mapping[str, Any]) -> dict[tuple[str, int], str]:
+    """(service, port inside) -> `host:port` outside."""
+    return {
+        (name, entry["target"]): f"{entry.get('host_ip', '127.0.0.1')}:{entry['published']}"
+        for name, service in config["services"].items()
+        for entry in service.get("ports", ())
+    }
+
+
+SETTING_OF_PORT = {
+    ("redis", 6379): "REDIS_PORT",
+    ("aggr-influx", 8086): "INFLUX_PORT",
+    ("aggr-server", 3000): "PORT",
+    ("freqtrade", 8080): "FREQTRADE_PORT",
+    ("freqtrade-ui", 80): "FREQTRADE_UI_PORT",
+    ("health-monitor", 8090): "HEALTH_PORT",
+    ("aggr-chronograf", 8888): "CHRONOGRAF_PORT",
+    ("simulator", 18090): "SIMULATOR_PORT",
+}
+
+
+def _needs(config: Mapping[str, Any]) -> list[ports.Need]:
+    needs = []
+    for (service, inside), address in _published(config).items():
+        host, _, port = address.rpartition(":")
+        setting = SETTING_OF_PORT.get((service, inside), f"the port of {service}")
+        needs.append(ports.Need(service, host, int(port), setting))
+    return needs
+
+
+def _usage(pid: int) -> Usage:
+    """Of a container's first process and all below it, as this host sees them."""
+    cpu_s, rss_bytes = 0.0, 0
+    try:
+        first = psutil.Process(pid)
+        processes = [first, *first.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return Usage(0.0, 0)
+    for process in processes:
+        try:
+            times = process.cpu_times()
+            cpu_s += times.user + times.system
+            rss_bytes += process.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return Usage(cpu_s, rss_bytes)

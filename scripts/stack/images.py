@@ -1,0 +1,87 @@
+"""The images of the stack: public ones pulled, or stood in for where no registry answers; our own
+built."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from scripts.stack.compose import Project, docker, tail
+from scripts.stack.progress import Progress
+from scripts.stack.running import StackError
+
+PULL_TIMEOUT_S = 600
+BUILD_TIMEOUT_S = 1800
+
+
+def ensure(project: Project, progress: Progress) -> None:
+    """Pull what is missing and build what has changed.
+
+    Where no registry answers, the demo builds stand-ins for the public images; a live stack does
+    not, since real money should run on the real ones. Raises `StackError` with the remedy.
+    """
+    kinds = _kinds(project.root)
+    missing = [name for name, kind in kinds.items() if kind == "missing"]
+    for name in missing:
+        progress.say(name, "pulling")
+        try:
+            docker("pull", "--quiet", name, timeout_s=PULL_TIMEOUT_S)
+        except StackError as error:
+            if not project.demo:
+                raise StackError(
+                    f"{name} cannot be pulled:\n{error}\n"
+                    "Let this host reach a registry. To try the stack without one, build stand-ins "
+                    "first: ./scripts/standin_images.sh"
+                ) from error
+            progress.say("images", "no registry answers; building stand-ins (several minutes)")
+            _stand_in(project.root, progress)
+            break
+    if standins := [name for name, kind in _kinds(project.root).items() if kind == "stand-in"]:
+        progress.say("images", f"stand-ins in use: {', '.join(standins)}")
+    _build(project, progress)
+
+
+def _kinds(root: Path) -> dict[str, str]:
+    """Public image -> `public`, `stand-in` or `missing`."""
+    done = subprocess.run(
+        [str(root / "scripts" / "standin_images.sh"), "--list"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return dict(line.split() for line in done.stdout.splitlines())
+
+
+def _stand_in(root: Path, progress: Progress) -> None:
+    process = subprocess.Popen(
+        [str(root / "scripts" / "standin_images.sh")],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    lines: list[str] = []
+    assert process.stderr is not None
+    for line in process.stderr:
+        lines.append(line.rstrip())
+        if line.startswith("stand-in images: "):
+            progress.say("images", line.removeprefix("stand-in images: ").rstrip())
+    if process.wait():
+        raise StackError(
+            "No registry answers, and the stand-in images cannot be built:\n"
+            f"{tail(chr(10).join(lines))}\n"
+            "Start with --native to run without containers."
+        )
+
+
+def _build(project: Project, progress: Progress) -> None:
+    built: set[str] = set()
+    for name, service in project.config()["services"].items():
+        image = service.get("image", name)
+        if "build" not in service or image in built:
+            continue
+        built.add(image)
+        progress.say(image, "building")
+        project.run("build", "--quiet", name, timeout_s=BUILD_TIMEOUT_S)
+    progress.say("images", "ready")
