@@ -31,6 +31,9 @@ def _defaults(layout: Layout, settings: StackSettings) -> dict[str, str]:
         "STACK_SERVICES": ",".join(services(layout)),
         "FREQTRADE_API_URL": f"http://{_reachable(settings)}:{settings.freqtrade_port}",
         "AGGR_SERVER_URL": f"http://{_reachable(settings)}:{settings.port}",
+        "FREQTRADE__API_SERVER__LISTEN_IP_ADDRESS": settings.bind_address,
+        "FREQTRADE__API_SERVER__LISTEN_PORT": str(settings.freqtrade_port),
+        "FREQTRADE_DATA_DIR": str(layout.data / "freqtrade"),
         **secret_files.file_settings(layout.secrets),
     }
 
@@ -50,8 +53,17 @@ def _fixed(layout: Layout) -> dict[str, str]:
 
 def _demo(layout: Layout, settings: StackSettings) -> dict[str, str]:
     """Whatever `.env` says: the demo trades simulated markets with simulated money."""
+    gateway = f"http://127.0.0.1:{settings.simulator_port}"
     return {
-        "EXCHANGE_GATEWAY": f"http://127.0.0.1:{settings.simulator_port}",
+        "EXCHANGE_GATEWAY": gateway,
+        "FREQTRADE__EXCHANGE__CCXT_CONFIG__URLS__API__fapiPublic": (
+            f"{gateway}/fapi.binance.com/fapi/v1"
+        ),
+        "FREQTRADE__DRY_RUN": "true",
+        "FREQTRADE__EXCHANGE__KEY": "",
+        "FREQTRADE__EXCHANGE__SECRET": "",
+        "FREQTRADE_DATA_DIR": str(layout.data / "freqtrade"),
+        "FREQTRADE_CONFIG": "",
         "SIMULATOR_DIR": str(layout.data / "simulator"),
         "AGGR_SYMBOLS": "BTC,ETH",
         "AGGR_EXCHANGES": "",

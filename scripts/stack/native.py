@@ -19,7 +19,8 @@ from scripts.stack.probes import Probe, probes
 from scripts.stack.progress import Progress
 from scripts.stack.running import Address, Options, StackError, Started, Usage
 from scripts.stack.settings import StackSettings, merged, setting_names, validate
-from scripts.stack.supervise import Supervisor, end, leftovers, usage
+from scripts.stack.supervise import Process, Supervisor, end, leftovers, usage
+from services.core.service import BAD_SETTINGS_EXIT
 from services.core.settings import MonitorSettings
 
 LOG_LINES_SHOWN = 15
@@ -187,7 +188,7 @@ def _start(stack: NativeStack, step: services.Step, progress: Progress) -> None:
             if not reason:
                 progress.say(name, "ready")
                 waiting.remove(name)
-            elif time.monotonic() > deadline or (process.state == "EXITED" and process.exit_status):
+            elif time.monotonic() > deadline or _hopeless(process):
                 raise StackError(_failure(stack.layout, name, reason))
         if not waiting:
             return
@@ -203,6 +204,12 @@ def _judge(state: str, exit_status: int, probe: Probe | None) -> str:
     if state == "RUNNING":
         return probe()
     return {"STARTING": "starting", "BACKOFF": "keeps ending"}.get(state, state.lower())
+
+
+def _hopeless(process: Process) -> bool:
+    """Whether waiting is of no use: it refused its settings, or failed and is not run again."""
+    refused = process.exit_status == BAD_SETTINGS_EXIT and process.state in ("BACKOFF", "FATAL")
+    return refused or (process.state == "EXITED" and process.exit_status != 0)
 
 
 def _failure(layout: Layout, name: str, reason: str) -> str:

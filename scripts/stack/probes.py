@@ -6,6 +6,7 @@ Every probe returns an empty string if the service is well, else what is wrong i
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import time
 import urllib.error
@@ -64,8 +65,11 @@ def fetch(url: str, *, login: tuple[str, str] | None = None, timeout_s: float = 
     if login:
         token = base64.b64encode(":".join(login).encode()).decode()
         request.add_header("Authorization", f"Basic {token}")
-    with urllib.request.urlopen(request, timeout=timeout_s) as response:
-        body = response.read()
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s) as response:
+            body = response.read()
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"{url}: the answer broke off") from error
     return json.loads(body) if body else None
 
 
@@ -75,7 +79,7 @@ def _answers(url: str) -> str:
             return ""
     except urllib.error.HTTPError as error:
         return _status_of(error)
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         return f"no answer ({getattr(error, 'reason', error)})"
 
 

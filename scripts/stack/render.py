@@ -19,7 +19,7 @@ def redis_conf(layout: Layout, settings: StackSettings, password: str) -> str:
         f"port {settings.redis_port}",
         f'dir "{layout.data / "redis"}"',
         f"maxmemory {settings.redis_maxmemory}",
-        "maxmemory-policy allkeys-lru",
+        f"maxmemory-policy {settings.redis_maxmemory_policy}",
         "appendonly yes",
         "appendfsync everysec",
         "save 900 1",

@@ -28,6 +28,13 @@ class StackSettings(msgspec.Struct, frozen=True, kw_only=True):
             description="memory Redis may use before it evicts, for example 2gb",
         ),
     ] = "2gb"
+    redis_maxmemory_policy: Annotated[
+        str,
+        Meta(
+            pattern="^(noeviction|(allkeys|volatile)-(lru|lfu|random)|volatile-ttl)$",
+            description="what Redis evicts when its memory is full, for example allkeys-lru",
+        ),
+    ] = "allkeys-lru"
     influx_port: Port = 8086
     influx_rpc_port: Annotated[
         int, Meta(ge=1, le=65535, description="port of InfluxDB's backup protocol, loopback only")
