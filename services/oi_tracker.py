@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from aggr_server.env import SettingsError
 from aggr_server.influx import InfluxClient
 from services.core import service
 from services.core.clients import redis_client
+from services.core.rounds import repeat
 from services.core.service import Pulse
 from services.core.settings import OpenInterestSettings
 from services.market.symbols import symbol_of
@@ -16,7 +16,6 @@ from services.oi.tracker import Tracker
 from services.oi.venues import VENUES, VenueClient
 
 NAME = "oi-tracker"
-TICK_S = 1.0
 
 
 async def main(settings: OpenInterestSettings, stop: asyncio.Event) -> None:
@@ -28,35 +27,17 @@ async def main(settings: OpenInterestSettings, stop: asyncio.Event) -> None:
     try:
         async with InfluxClient(settings) as influx:
             tracker = Tracker(settings.aggr_symbols, clients, redis, influx)
-            await follow(tracker, pulse, stop, settings.oi_interval_s)
+            await repeat(
+                tracker,
+                pulse,
+                stop,
+                settings.oi_interval_s,
+                details=lambda: {"samples": tracker.samples},
+            )
     finally:
         for client in clients:
             await client.close()
         await redis.aclose()
-
-
-async def follow(tracker: Tracker, pulse: Pulse, stop: asyncio.Event, interval_s: float) -> None:
-    """A round each `interval_s` seconds, a sign of life each second, also during a slow round."""
-    current: asyncio.Task[None] | None = None
-    began = took_ms = 0.0
-    due = time.monotonic()
-    try:
-        while True:
-            now = time.monotonic()
-            if current is not None and current.done():
-                await current
-                took_ms, current = (now - began) * 1000, None
-            if current is None and now >= due:
-                began, due = now, now + interval_s
-                current = asyncio.create_task(tracker.round())
-            details: dict[str, object] = {"samples": tracker.samples}
-            await pulse.beat(took_ms, status=tracker.status, details=details)
-            if await service.sleep_or_stop(stop, TICK_S):
-                return
-    finally:
-        if current is not None:
-            current.cancel()
-            await asyncio.gather(current, return_exceptions=True)
 
 
 def check(settings: OpenInterestSettings) -> None:

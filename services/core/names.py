@@ -14,10 +14,12 @@ FILLS_MAXLEN = 10_000
 LAST_ACTIVITY = f"{PREFIX}:last_activity"
 HEARTBEAT_CHANNEL = f"{PREFIX}:heartbeat"
 ALERTS = f"{PREFIX}:alerts"
+INCIDENTS = f"{PREFIX}:incidents"
 STATUS = f"{PREFIX}:status"
 OI_CHANNEL = f"{PREFIX}:oi"
 
 SIGNAL_HISTORY_LENGTH = 100
+ALERTS_LENGTH = 500
 HEARTBEAT_TTL_S = 15
 LAST_ACTIVITY_TTL_S = 30
 DAY_S = 86_400
@@ -25,6 +27,8 @@ DAY_S = 86_400
 SIGNALS_MEASUREMENT = "strategy_signals"
 OI_MEASUREMENT = "open_interest"
 CONTAINERS_MEASUREMENT = "container_stats"
+HOST_MEASUREMENT = "host_stats"
+DISK_MEASUREMENT = "disk_stats"
 HEALTH_MEASUREMENT = "service_health"
 ALERTS_MEASUREMENT = "system_alerts"
 

@@ -153,6 +153,20 @@ class MonitorSettings(FreqtradeSettings, frozen=True, kw_only=True):
     )
 
 
+class SystemMonitorSettings(MonitorSettings, frozen=True, kw_only=True):
+    """Settings of system-monitor alone."""
+
+    monitor_disk_paths: Annotated[
+        tuple[str, ...], Meta(description="paths whose disks are watched, comma-separated")
+    ] = ("/",)
+    alert_down_s: Annotated[
+        int, Meta(ge=0, le=3600, description="seconds a service is down before an alert")
+    ] = 30
+    alert_disk_percent: Annotated[
+        int, Meta(ge=1, le=100, description="alert when a disk is fuller than this, in percent")
+    ] = 80
+
+
 class SimulatorSettings(ServiceSettings, frozen=True, kw_only=True):
     """Settings of the simulated market."""
 

@@ -1,0 +1,124 @@
+"""Services as containers, read through the Docker API. Nothing is ever changed through it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import requests
+from docker.api import APIClient
+from docker.errors import DockerException, NotFound
+
+from services.monitor.usage import SourceError, Usage
+
+TIMEOUT_S = 10
+THREADS = 4
+COMPOSE_PROJECT = "com.docker.compose.project"
+COMPOSE_SERVICE = "com.docker.compose.service"
+STACK_NAMESPACE = "com.docker.stack.namespace"
+SWARM_SERVICE = "com.docker.swarm.service.name"
+DEFAULT_PROJECT = "squeezeflow"
+
+Json = Mapping[str, Any]
+
+
+class Containers:
+    """The containers of the project this process runs in; else of the one named squeezeflow."""
+
+    runtime = "docker"
+
+    def __init__(self, docker_host: str, hostname: str = "") -> None:
+        self._hostname = hostname or socket.gethostname()
+        self._url = docker_host
+        self._client: APIClient | None = None
+        self._before: dict[str, Json] = {}
+
+    def sample(self) -> list[Usage]:
+        """See `Source`."""
+        try:
+            if self._client is None:
+                self._client = APIClient(base_url=self._url, version="auto", timeout=TIMEOUT_S)
+            found = self._client.containers(all=True)
+            own = project_of(found, self._hostname)
+            ours = [container for container in found if _project(container["Labels"]) == own]
+            with ThreadPoolExecutor(THREADS) as pool:
+                usages = [usage for usage in pool.map(self._usage, ours) if usage is not None]
+        except (DockerException, requests.RequestException, OSError) as error:
+            raise SourceError(f"Docker API at {self._url}: {error}") from error
+        self._before = {k: v for k, v in self._before.items() if k in {c["Id"] for c in ours}}
+        return usages
+
+    def _usage(self, container: Json) -> Usage | None:
+        assert self._client is not None
+        identifier = container["Id"]
+        try:
+            details = self._client.inspect_container(identifier)
+            stats: Json = {}
+            if details["State"].get("Running"):
+                stats = self._client.stats(identifier, stream=False, one_shot=True)
+        except NotFound:
+            return None  # removed since the list was made
+        before = self._before.get(identifier)
+        if stats:
+            self._before[identifier] = stats
+        return Usage(
+            service=service_of(container["Labels"]),
+            state=details["State"]["Status"],
+            health=details["State"].get("Health", {}).get("Status", ""),
+            restarts=details.get("RestartCount", 0),
+            cpu_percent=cpu_percent(before, stats),
+            memory_bytes=memory_bytes(stats),
+            memory_limit_bytes=details.get("HostConfig", {}).get("Memory") or None,
+        )
+
+
+def cpu_percent(before: Json | None, now: Json) -> float | None:
+    """Percent of one core between two answers of the stats API; None if they do not tell.
+
+    The counters are nanoseconds: the container's share of the whole machine's time, times cores.
+    """
+    if not before or not now:
+        return None
+    earlier, later = before["cpu_stats"], now["cpu_stats"]
+    try:
+        used = later["cpu_usage"]["total_usage"] - earlier["cpu_usage"]["total_usage"]
+        passed = later["system_cpu_usage"] - earlier["system_cpu_usage"]
+    except KeyError:
+        return None
+    cores = later.get("online_cpus") or len(later["cpu_usage"].get("percpu_usage") or [1])
+    if used < 0 or passed <= 0:
+        return None  # restarted in between
+    return 100.0 * float(used) / float(passed) * float(cores)
+
+
+def memory_bytes(stats: Json) -> int | None:
+    """Memory without the file cache the kernel may drop, as `docker stats` shows it."""
+    memory = stats.get("memory_stats", {})
+    if "usage" not in memory:
+        return None
+    parts = memory.get("stats", {})
+    # The first is of cgroup v1, the second of v2.
+    cache = parts.get("total_inactive_file", parts.get("inactive_file", 0))
+    usage = int(memory["usage"])
+    return usage - int(cache) if cache < usage else usage
+
+
+def project_of(containers: list[Json], hostname: str) -> str:
+    """Project or stack of the container whose id begins with `hostname`, or the default."""
+    for container in containers:
+        if len(hostname) >= 12 and container["Id"].startswith(hostname):
+            return _project(container["Labels"]) or DEFAULT_PROJECT
+    return DEFAULT_PROJECT
+
+
+def service_of(labels: Mapping[str, str]) -> str:
+    """The service's name in the Compose file; a stack's prefix is taken off."""
+    if name := labels.get(COMPOSE_SERVICE):
+        return name
+    return labels.get(SWARM_SERVICE, "").removeprefix(f"{labels.get(STACK_NAMESPACE, '')}_")
+
+
+def _project(labels: Mapping[str, str]) -> str:
+    return labels.get(COMPOSE_PROJECT) or labels.get(STACK_NAMESPACE, "")

@@ -1,0 +1,45 @@
+"""What counts as an incident."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from services.core.settings import SystemMonitorSettings
+from services.monitor.checks import Checker
+from services.monitor.incidents import Finding
+from services.monitor.states import Overview
+from services.monitor.usage import Host
+
+
+def findings(
+    overview: Overview, host: Host, checker: Checker, settings: SystemMonitorSettings
+) -> list[Finding]:
+    """Everything wrong now, one finding per cause."""
+    return [*_services(overview, checker, settings), *_disks(host, settings)]
+
+
+def _services(
+    overview: Overview, checker: Checker, settings: SystemMonitorSettings
+) -> Iterator[Finding]:
+    for name, service in overview.services.items():
+        if service.state != "down":
+            continue
+        yield Finding(
+            code="heartbeat_missing" if checker.by_heartbeat(name) else "service_down",
+            subject=name,
+            level="critical",
+            text=f"{name} is down: {service.detail}; {service.remedy}",
+            hold_s=settings.alert_down_s,
+        )
+
+
+def _disks(host: Host, settings: SystemMonitorSettings) -> Iterator[Finding]:
+    for disk in host.disks:
+        if disk.used_percent > settings.alert_disk_percent:
+            yield Finding(
+                code="disk",
+                subject=disk.path,
+                level="warning",
+                text=f"disk of {disk.path} is {disk.used_percent:.0f} % full, "
+                f"{disk.free_bytes / 1e9:.1f} GB left: free space or enlarge it",
+            )
