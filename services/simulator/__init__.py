@@ -1,1 +1,1 @@
-"""A simulated market behind the exchanges' real protocols, for the demo and the tests."""
+"""Exchanges that speak the real protocols, fed by one seeded market model."""

@@ -1,0 +1,103 @@
+"""`python -m services.simulator`: the simulated venues, on one port."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from logging import getLogger
+from pathlib import Path
+
+from aiohttp import web
+
+from aggr_server.influx import InfluxClient
+from aggr_server.log import kv
+from services.core import service
+from services.core.settings import SimulatorSettings
+from services.simulator import gateway, history, venues
+from services.simulator.connections import Hub
+from services.simulator.control import Control
+from services.simulator.faults import Faults
+from services.simulator.ledger import Ledger, LedgerError
+from services.simulator.market import Market
+from services.simulator.stream import Stream
+
+SERVICE = "simulator"
+LEAD_S = 3
+_REMIND_S = 15.0
+_log = getLogger(__name__)
+
+
+async def main(settings: SimulatorSettings, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set."""
+    ledger = Ledger(Path(settings.simulator_dir), venues.INSTRUMENTS)
+    try:
+        await _serve(settings, stop, Market(settings.simulator_seed, venues.INSTRUMENTS, ledger))
+    finally:
+        ledger.close()
+
+
+async def _serve(settings: SimulatorSettings, stop: asyncio.Event, market: Market) -> None:
+    hub, faults = Hub(), Faults()
+    built = venues.create(market, hub)
+    stream = Stream(market, built, faults)
+    control = Control(market, hub, built, stream, faults)
+    runner = web.AppRunner(gateway.application(built, control), access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.bind_address, settings.simulator_port).start()
+        _log.info("listening %s", kv(port=settings.simulator_port, seed=market.seed))
+        async with asyncio.TaskGroup() as tasks:
+            trading = tasks.create_task(_trade(settings, market, hub, stream, control))
+            beating = tasks.create_task(_beat(settings, stream))
+            await stop.wait()
+            trading.cancel()
+            beating.cancel()
+    finally:
+        await runner.cleanup()
+
+
+async def _trade(
+    settings: SimulatorSettings, market: Market, hub: Hub, stream: Stream, control: Control
+) -> None:
+    if market.live_from is None:
+        past = await asyncio.to_thread(history.compute, market)
+        await _all_subscribed(hub, control)
+        market.plan(int(time.time()) + LEAD_S)
+        _log.info("trading planned %s", kv(live_from=market.live_from))
+    elif market.ledger.get("history_written") is None:
+        past = await asyncio.to_thread(history.compute, market)
+    else:
+        past = None
+    await stream.resume()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(stream.run())
+        if past is not None:
+            began = time.monotonic()
+            async with InfluxClient(settings, timeout_s=30.0) as influx:
+                points = await history.write(influx, market, past)
+            market.ledger.put("history_written", 1)
+            _log.info("history written %s", kv(points=points, seconds=time.monotonic() - began))
+        control.ready = True
+
+
+async def _all_subscribed(hub: Hub, control: Control) -> None:
+    channels = control.channels()
+    while missing := await hub.wait_for(channels.values(), _REMIND_S):
+        names = [market for market, channel in channels.items() if channel in missing]
+        _log.info("waiting for subscriptions %s", kv(missing=",".join(names)))
+
+
+async def _beat(settings: SimulatorSettings, stream: Stream) -> None:
+    pulse = service.Pulse(SERVICE, settings, None)
+    while True:
+        await pulse.beat(0.0, details={"second": stream.second})
+        await asyncio.sleep(1.0)
+
+
+if __name__ == "__main__":
+    try:
+        service.run(SERVICE, SimulatorSettings, main)
+    except LedgerError as error:
+        print(f"{SERVICE}: {error}", file=sys.stderr)
+        sys.exit(service.BAD_SETTINGS_EXIT)

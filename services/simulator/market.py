@@ -1,0 +1,184 @@
+"""The simulated market as the venues see it: trades as they are made, and everything REST answers.
+
+Times are absolute: UTC seconds, or milliseconds where the name says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from services.simulator import bars as reduce
+from services.simulator.bars import Bars
+from services.simulator.candles import Candles
+from services.simulator.instruments import Instrument, Trade
+from services.simulator.ledger import Ledger, LedgerError
+from services.simulator.model import BASES, HISTORY_S, Model
+from services.simulator.trades import Splitter
+
+FIRST_ID = 1_000_001
+_RECENT_S = 900
+
+
+def now_ms() -> int:
+    """Wall clock, UTC milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Market:
+    """All instruments, their past and their present.
+
+    `live_from` is None until trading is planned to begin.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        instruments: Sequence[Instrument],
+        ledger: Ledger,
+        clock: Callable[[], int] = now_ms,
+    ) -> None:
+        stored = ledger.get("seed")
+        if stored is not None and stored != seed:
+            raise LedgerError(
+                f"SIMULATOR_SEED={seed}, but the ledger in SIMULATOR_DIR was made with seed "
+                f"{stored}. Set SIMULATOR_SEED={stored}, or empty that folder."
+            )
+        ledger.put("seed", seed)
+        self.seed = seed
+        self.ledger = ledger
+        self.clock = clock
+        self.model = Model(seed)
+        self.instruments = {i.market: i for i in instruments}
+        self.live_from = ledger.get("live_from")
+        self._order = tuple(instruments)
+        self._splitters = {b.name: Splitter(seed, b, self._order) for b in BASES}
+        last = ledger.last()
+        self.next_ids = last[1] if last else [FIRST_ID] * len(self._order)
+        self.made_until = last[0] + 1 if last else self.live_from
+        self._candles: dict[str, Candles] = {}
+
+    def plan(self, live_from: int) -> None:
+        """Trading begins at second `live_from`, for good."""
+        self.ledger.put("live_from", live_from)
+        self.live_from = live_from
+        self.made_until = live_from
+
+    def skip_to(self, second: int) -> None:
+        """Leave the seconds before `second` without trades."""
+        self.made_until = second
+
+    def bars(self, instrument: Instrument, start: int, end: int) -> Bars:
+        """One-second bars of the relative seconds [start, end), from the very trades."""
+        flow = self.model.paths[instrument.base].seconds(start, end)
+        batch = self._splitters[instrument.base].trades(flow, instrument)
+        return reduce.of_trades(batch, instrument)
+
+    def coarse_bars(self, instrument: Instrument, start: int, end: int) -> Bars:
+        """The same from the flow, without single trades; much cheaper."""
+        flow = self.model.paths[instrument.base].seconds(start, end)
+        split = self._splitters[instrument.base].market_flow(flow, instrument)
+        return reduce.of_flow(split, instrument)
+
+    def make(self, second: int) -> list[Trade]:
+        """Make the trades of the next second, record them, and return them in time order."""
+        anchor = self._anchor()
+        if second != self.made_until:
+            raise ValueError(f"second {second} is not the next one, {self.made_until} is")
+        trades: list[Trade] = []
+        next_ids = list(self.next_ids)
+        for base, splitter in self._splitters.items():
+            flow = self.model.paths[base].seconds(second - anchor, second - anchor + 1)
+            for number, instrument in enumerate(self._order):
+                if instrument.base != base:
+                    continue
+                batch = splitter.trades(flow, instrument)
+                columns = (batch.ms, batch.buy, batch.ticks, batch.lots, batch.forced)
+                for ms, buy, ticks, lots, forced in zip(
+                    *(column.tolist() for column in columns), strict=True
+                ):
+                    trades.append(
+                        Trade(
+                            instrument, next_ids[number], second * 1000 + ms,
+                            buy, ticks, lots, forced,
+                        )
+                    )  # fmt: skip
+                    next_ids[number] += 1
+        trades.sort(key=lambda trade: trade.ts_ms)
+        self.ledger.append(second, trades, next_ids)
+        self.next_ids = next_ids
+        self.made_until = second + 1
+        return trades
+
+    def since(self, market: str, from_ms: int, to_ms: int, limit: int) -> list[Trade]:
+        """The first trades with from_ms <= ts_ms <= to_ms that were made by now."""
+        to_ms = min(to_ms, self.clock())
+        found: list[Trade] = []
+        for trade in self.ledger.trades(from_ms // 1000, to_ms // 1000 + 1, market):
+            if from_ms <= trade.ts_ms <= to_ms:
+                found.append(trade)
+                if len(found) == limit:
+                    break
+        return found
+
+    def before(self, market: str, before_ms: int, limit: int) -> list[Trade]:
+        """The last trades with ts_ms < before_ms that were made by now, oldest first."""
+        end_ms = min(before_ms, self.clock() + 1)
+        end = (end_ms - 1) // 1000 + 1
+        found: list[Trade] = []
+        span = 64
+        while end > (self.live_from or end) and len(found) < limit:
+            start = end - span
+            piece = [t for t in self.ledger.trades(start, end, market) if t.ts_ms < end_ms]
+            found, end, span = piece + found, start, span * 2
+        return found[-limit:]
+
+    def from_id(self, market: str, trade_id: int, limit: int) -> list[Trade]:
+        """The first trades with an id of at least `trade_id` that were made by now."""
+        second = self.ledger.second_of(market, trade_id)
+        if second is None:
+            return []
+        first_ms = second * 1000
+        found = self.since(market, first_ms, self.clock(), limit + 512)
+        return [trade for trade in found if trade.id >= trade_id][:limit]
+
+    def before_id(self, market: str, trade_id: int, limit: int) -> list[Trade]:
+        """The last trades with an id below `trade_id`, oldest first."""
+        found = self.from_id(market, max(FIRST_ID, trade_id - limit), limit)
+        return [trade for trade in found if trade.id < trade_id]
+
+    def last_price(self, instrument: Instrument) -> float:
+        """Price of the newest trade, or of the model if there was none lately."""
+        newest = self.before(instrument.market, self.clock() + 1, 1)
+        if newest:
+            return newest[0].ticks / 10.0**instrument.price_decimals
+        bar = self.coarse_bars(instrument, self.relative(), self.relative() + 1)
+        return float(bar.close[0])
+
+    def open_interest(self, instrument: Instrument, second: int | None = None) -> float:
+        """Coins open in a perpetual, one-sided."""
+        relative = self.relative() if second is None else second - (self.live_from or second)
+        return self.model.open_interest(instrument.base, relative) * instrument.oi_share
+
+    def candles(self, instrument: Instrument) -> Candles:
+        """Candles of a market up to now."""
+        book = self._candles.get(instrument.market)
+        if book is None or book.anchor != self._pending_anchor():
+            book = Candles(self, instrument, self._pending_anchor())
+            self._candles[instrument.market] = book
+        book.advance(self.relative())
+        return book
+
+    def relative(self) -> int:
+        """The current second relative to the anchor; just before it until trading is planned."""
+        if self.live_from is None:
+            return -1
+        return max(-HISTORY_S, self.clock() // 1000 - self.live_from)
+
+    def _anchor(self) -> int:
+        if self.live_from is None:
+            raise RuntimeError("trading has not been planned yet")
+        return self.live_from
+
+    def _pending_anchor(self) -> int:
+        return self.live_from if self.live_from is not None else self.clock() // 1000 + 1
