@@ -100,7 +100,8 @@ class SymbolEngine:
         Also accepted after the signal was cancelled or has expired: the position is real. The
         baseline is taken at `t`; if that second is still to come, when it is processed.
 
-        Raises `ValueError` if no signal was accepted before.
+        Raises `ValueError` if no signal was accepted before, another trade is open, or second `t`
+        has left the window; `adopt` then.
         """
         return self._machine.filled(t, trade_id, price)
 
@@ -116,7 +117,7 @@ class SymbolEngine:
         return self._machine.position_closed(t, reason)
 
     def adopt(self, position: OpenPosition) -> list[Event]:
-        """Take over an open position from any state: IN_POSITION.
+        """Take over an open position from any state: IN_POSITION. No effect if it is known.
 
         Raises `ValueError` if no second was processed yet or the direction is not +1 or -1.
         """

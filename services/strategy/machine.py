@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from math import log
 from typing import Any
 
 from services.strategy import entry, exits
 from services.strategy.divergence import Detector
 from services.strategy.exits import Position
+from services.strategy.fills import Signal, accepted, adopted_position, filled_position
 from services.strategy.history import History
 from services.strategy.params import Params
 from services.strategy.reset import Setup, exhausted, explosive, follow, open_setup
@@ -29,24 +28,6 @@ from services.strategy.types import (
 RESET_SETTLE_S = 5
 RESET_WINDOW_S = 300
 IN_TRADE = (State.IN_POSITION, State.CLOSING)
-
-
-@dataclass(slots=True)
-class Signal:
-    """The last accepted entry. `level`: signed log price of the invalidation."""
-
-    signal_id: str
-    setup_id: str
-    direction: int
-    t: int
-    valid_until: int
-    extreme: float
-    level: float
-    r5: float
-    score: float
-
-    def as_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 class Machine:
@@ -271,17 +252,7 @@ class Machine:
 
     def accept(self, signal_id: str) -> list[Event]:
         asked, setup = self._asked(), self._running_setup()
-        self.signal = Signal(
-            signal_id,
-            asked.setup_id,
-            asked.direction,
-            asked.t,
-            asked.t + self._p.entry_window_s,
-            setup.extreme,
-            entry.level(setup, self._p),
-            setup.r5,
-            asked.score,
-        )
+        self.signal = accepted(asked, setup, signal_id, self._p)
         setup.signals += 1
         return [self._move(State.ENTRY_READY, asked.t, "trigger")]
 
@@ -299,34 +270,13 @@ class Machine:
     def filled(self, t: int, trade_id: int, price: float) -> list[Event]:
         if self.position is not None and self.position.trade_id == trade_id:
             return []
-        signal = self.signal
-        if signal is None:
+        if self.position is not None:
+            raise ValueError(f"trade {trade_id} filled while {self.position.trade_id} is open")
+        if self.signal is None:
             raise ValueError(f"trade {trade_id} filled, but no signal was accepted; adopt it")
-        position = Position(
-            trade_id,
-            signal.signal_id,
-            signal.setup_id,
-            signal.direction,
-            t,
-            price,
-            signal.level,
-            signal.r5,
-            signal.score,
-        )
-        self._base_at(position)
-        self.position = position
+        self.position = filled_position(self.signal, t, trade_id, price, self._history)
+        self.pending = None
         return [self._move(State.IN_POSITION, t, "filled")]
-
-    def _base_at(self, position: Position) -> None:
-        history = self._history
-        if history.t is None or position.entry_t > history.t:
-            return
-        window, i = history.seconds, history.index(position.entry_t)
-        position.c_spot, position.c_perp = window.c_spot[i], window.c_perp[i]
-        age = window.last - i
-        since = position.direction * (window.slice(window.c_spot, age + 1) - position.c_spot)
-        position.best_spot = max(0.0, float(since.max()))
-        position.based = True
 
     def withdrawn(self, t: int, reason: str) -> list[Event]:
         if self.state is not State.ENTRY_READY:
@@ -348,28 +298,7 @@ class Machine:
             raise ValueError("a position can be adopted after the first second, direction +1 or -1")
         if self.position is not None and self.position.trade_id == known.trade_id:
             return []
-        r5 = history.r5 if known.r5 is None else known.r5
-        if known.invalidation_price is None:
-            farthest = (self._p.chase_max + self._p.rb_buf) * r5
-            level = known.direction * log(known.entry_price) - farthest
-        else:
-            level = known.direction * log(known.invalidation_price)
-        c_spot, c_perp = history.seconds.latest
-        self.position = Position(
-            known.trade_id,
-            known.signal_id,
-            known.setup_id,
-            known.direction,
-            known.entry_t,
-            known.entry_price,
-            level,
-            r5,
-            known.score,
-            c_spot - known.spot_since_entry,
-            c_perp - known.perp_since_entry,
-            based=True,
-            best_spot=max(0.0, known.best_spot, known.direction * known.spot_since_entry),
-        )
+        self.position = adopted_position(known, history, self._p)
         self.pending = None
         return [self._move(State.IN_POSITION, history.t, "adopted")]
 

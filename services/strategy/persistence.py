@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from services.strategy.exits import Position
+from services.strategy.fills import Signal
 from services.strategy.history import History
-from services.strategy.machine import Machine, Signal
+from services.strategy.machine import Machine
 from services.strategy.reset import Setup
 from services.strategy.types import Environment, State
 

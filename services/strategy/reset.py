@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ class Setup:
     next_attempt_t: int = 0
     signals: int = 0
     gap_s: int = 0
-    tests: int = field(default=0)
+    tests: int = 0
     last_test_flow: float = 0.0
     absorption: float = 0.0
     oi: tuple[str, float | None, float] = ("UNAVAILABLE", None, 0.0)

@@ -109,7 +109,7 @@ def noise(stream: int, seed: int, count: int) -> Floats:
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         z ^= z >> np.uint64(31)
     unit: Floats = (z >> np.uint64(11)).astype(np.float64) / 2.0**53
-    return (unit - 0.5) * np.sqrt(12.0)
+    return (unit - 0.5) * float(np.sqrt(12.0))
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Market:
         oi = None if self.oi is None else self.oi[part].tolist()
         for i, row in enumerate(zip(*columns, strict=True)):
             known = {} if oi is None else {"VENUE": oi[i]}
-            yield Second(self.start + first + i, *row, oi=known)
+            yield Second(self.start + first + i, *row)._replace(oi=known)
 
     def mirror(self) -> Market:
         """Buyers become sellers and price x becomes constant minus x."""

@@ -1,0 +1,184 @@
+"""What must not change a decision: units, origins, mirrors, the future, the clock."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.strategy.engine import SymbolEngine
+from services.strategy.run import run
+from services.strategy.types import Entry, Event, Exit, Transition
+from tests.unit.strategy.conftest import events_of, market_of
+from tests.unit.strategy.scenarios import MIDNIGHT, Market, noise
+
+SOURCES = Path(__file__).parents[3] / "services" / "strategy"
+NAMES = ["S3", "S5"]
+
+
+def outline(
+    events: Iterable[Event], *, sign: int = 1, shift: int = 0
+) -> list[tuple[str, int, str, int, float]]:
+    """Kind, second, state or reason, direction and score of each event."""
+    rows = []
+    for event in events:
+        score, text, direction = 0.0, "", 0
+        if isinstance(event, Transition):
+            text, direction = f"{event.previous}>{event.state}", event.direction
+        elif isinstance(event, Entry):
+            text, direction, score = event.reset_type, event.direction, round(event.score, 6)
+        elif isinstance(event, Exit):
+            text, direction = event.reason, event.direction
+        rows.append((type(event).__name__, event.t - shift, text, sign * direction, score))
+    return rows
+
+
+def decide(market: Market, *, spot: float = 0.0, perp: float = 0.0) -> list[Event]:
+    return list(run(SymbolEngine("BTC", c_spot=spot, c_perp=perp), market.seconds()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("factor", [1e-3, 1e6])
+def test_the_unit_of_volume_does_not_matter(name: str, factor: float) -> None:
+    events = decide(market_of(name).scaled(spot=factor, perp=factor))
+    assert outline(events) == outline(events_of(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_size_of_one_leg_against_the_other_does_not_matter(name: str) -> None:
+    events = decide(market_of(name).scaled(spot=7.0, perp=0.3))
+    assert outline(events) == outline(events_of(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_mirrored_market_gives_mirrored_decisions(name: str) -> None:
+    events = decide(market_of(name).mirror())
+    assert outline(events, sign=-1) == outline(events_of(name))
+    for mirrored, plain in zip(events, events_of(name), strict=True):
+        if isinstance(mirrored, Entry) and isinstance(plain, Entry):
+            assert mirrored.context_k == pytest.approx(-plain.context_k, abs=1e-9)
+            assert dict(mirrored.breakdown) == pytest.approx(dict(plain.breakdown), abs=1e-9)
+            assert mirrored.stop_distance == pytest.approx(plain.stop_distance, abs=1e-12)
+
+
+def noise_market(days: int, seed: int) -> Market:
+    """Heavy-tailed flow that moves price a little; nothing to be found in it."""
+    n = days * 86_400
+    bursts = np.exp(0.8 * noise(5, seed, n))
+    common = noise(6, seed, n)
+    spot = 10.0 * bursts * (noise(0, seed, n) + 0.8 * common)
+    perp = 15.0 * bursts * (noise(1, seed, n) + 0.8 * common)
+    x = np.cumsum(5e-5 * noise(2, seed, n) + 1e-6 * spot)
+    before = np.concatenate(([0.0], x[:-1]))
+    wick = 2e-5 * np.abs(noise(3, seed, n))
+    return Market(
+        spot,
+        perp,
+        20.0 + np.abs(spot),
+        30.0 + np.abs(perp),
+        before,
+        np.maximum(x, before) + wick,
+        np.minimum(x, before) - np.roll(wick, 7),
+        x,
+    )
+
+
+def test_a_mirrored_day_of_noise_gives_mirrored_decisions() -> None:
+    market = noise_market(1, seed=3)
+    plain = decide(market)
+    assert len(plain) > 3
+    assert outline(decide(market.mirror()), sign=-1) == outline(plain)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_origin_of_the_accumulators_does_not_matter(name: str) -> None:
+    events = decide(market_of(name), spot=123_456.0, perp=-9e7)
+    assert outline(events) == outline(events_of(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_unit_of_price_does_not_matter(name: str) -> None:
+    events = decide(market_of(name).scaled(price=1e-6))
+    assert outline(events) == outline(events_of(name))
+    entry = next(event for event in events if isinstance(event, Entry))
+    plain = next(event for event in events_of(name) if isinstance(event, Entry))
+    assert entry.invalidation_price == pytest.approx(1e-6 * plain.invalidation_price, rel=1e-9)
+
+
+@pytest.mark.parametrize("cut", [22_000, 24_600, 25_200])
+def test_the_future_does_not_matter(cut: int) -> None:
+    events = list(run(SymbolEngine("BTC"), market_of("S3").seconds(0, cut)))
+    before = [event for event in events_of("S3") if event.t < MIDNIGHT + cut]
+    assert outline(events) == outline(before)
+
+
+def test_the_hour_of_the_day_does_not_matter() -> None:
+    shift = 4 * 3600
+    events = decide(replace(market_of("S5"), start=MIDNIGHT + shift))
+    assert outline(events, shift=shift) == outline(events_of("S5"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_noise_rarely_signals() -> None:
+    """At most 2 signals per symbol and day over 20 symbol-days."""
+    entries = 0
+    for seed in range(1, 8):
+        events = decide(noise_market(3, seed))
+        entries += sum(isinstance(event, Entry) for event in events)
+    assert entries / 20 <= 2.0
+
+
+def named_times(tree: ast.Module) -> set[int]:
+    """Literals that are the value of a name ending in _s, _min (times) in any case."""
+    found: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AnnAssign):
+            targets, value = [node.target], node.value
+        elif isinstance(node, ast.Assign):
+            targets, value = node.targets, node.value
+        else:
+            continue
+        name = targets[0].id if isinstance(targets[0], ast.Name) else ""
+        if name.lower().endswith(("_s", "_min")) and value is not None:
+            found |= {id(inner) for inner in ast.walk(value)}
+    return found
+
+
+def test_no_number_of_the_core_is_an_amount() -> None:
+    large = []
+    for path in sorted(SOURCES.glob("*.py")):
+        tree = ast.parse(path.read_text())
+        times = named_times(tree)
+        large += [
+            f"{path.name}:{node.lineno}: {node.value}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant)
+            and isinstance(node.value, int | float)
+            and node.value >= 1000
+            and id(node) not in times
+        ]
+    assert large == []
+
+
+def test_the_core_imports_numpy_and_the_standard_library_only() -> None:
+    forbidden = {"time", "datetime", "random", "os", "socket", "logging", "asyncio", "secrets"}
+    allowed = {"numpy", "services"}
+    for path in SOURCES.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            for name in names:
+                root = name.split(".")[0]
+                assert root in allowed or root in sys.stdlib_module_names, (path.name, name)
+                assert root not in forbidden, (path.name, name)
+                if root == "services":
+                    assert name.startswith("services.strategy"), (path.name, name)
