@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import aiohttp
 import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import ConnectionError as NotConnected
 
 from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable
 from services.core import names
@@ -76,6 +78,9 @@ class Checker:
             persistence: dict[str, Any] = await self._redis.info("persistence")
         except AuthenticationError as error:
             return self._down("redis", f"login refused: {error}", "correct REDIS_PASSWORD")
+        except NotConnected:
+            address = f"{self._settings.redis_host}:{self._settings.redis_port}"
+            return self._down("redis", f"cannot connect to {address}")
         except RedisError as error:
             return self._down("redis", _text(error))
         took_ms = (time.perf_counter() - start) * 1000
@@ -223,7 +228,10 @@ def _summary(document: Any) -> str:
     return str(found)[:200]
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
+    cause = error.__cause__ or error
+    if isinstance(cause, aiohttp.ClientConnectorError):
+        return f"cannot connect to {cause.host}:{cause.port} ({os.strerror(cause.os_error.errno or 0)})"
     return (" ".join(str(error).split()) or type(error).__name__)[:200]
 
 
