@@ -62,10 +62,10 @@ class _Track:
 class Aggregator:
     """Bars of all markets of a base symbol in, one `Second` for every second out.
 
-    A market counts from the start if it is there in the first 15 minutes, else once it has lived
-    for 15 minutes without interruption. It stops contributing when it falls silent and goes on when
-    it returns; only after 15 minutes of silence it has to join anew. Volumes that weigh the markets
-    are those of about a day, older ones fading.
+    A market counts from the start if it is there in the first 15 minutes of bars, else once it has
+    lived for 15 minutes without interruption. It stops contributing when it falls silent and goes
+    on when it returns; only after 15 minutes of silence it has to join anew. Volumes that weigh the
+    markets are those of about a day, older ones fading.
     """
 
     def __init__(self, markets: Sequence[Market], execution_exchange: str) -> None:
@@ -104,8 +104,6 @@ class Aggregator:
         oi: Mapping[str, float] = {},
     ) -> Second | None:
         """Sum second `t`, which follows the previous one. None before the first price."""
-        if self._started is None:
-            self._started = t
         if t % 60 == 0:
             self._refresh(t)
         delta = {"spot": 0.0, "perp": 0.0}
@@ -156,8 +154,9 @@ class Aggregator:
 
     def _admit(self, name: str, t: int) -> _Track | None:
         market = self._markets.get(name)
-        if market is None or self._started is None:
+        if market is None:
             return None
+        self._started = t if self._started is None else self._started
         early = t - self._started < JOIN_S
         track = _Track(market, since=t, last=t, included=early)
         track.volume = self._seeded.pop(name, 0.0)

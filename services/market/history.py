@@ -148,7 +148,7 @@ class History:
         rows = await self._influx.query(
             f'SELECT "coins" FROM "{OI_MEASUREMENT}" WHERE '
             f"{_within(from_s - OI_STALE_S, to_s)} AND ({names}) "
-            "AND \"aggregate_type\" = 'exchange' GROUP BY \"exchange\""
+            'AND "aggregate_type" = \'exchange\' GROUP BY "exchange"'
         )
         for row in rows:
             if row.get("exchange") and row["coins"] is not None:

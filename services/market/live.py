@@ -90,9 +90,10 @@ class BarFeed:
             return False
         return True
 
-    async def closed(self, limit: int = 100) -> list[ClosedBars]:
-        """Wait for the next closed seconds; at least one, at most `limit`."""
-        while True:
+    async def closed(self, limit: int = 100, wait_s: float = 1.0) -> list[ClosedBars]:
+        """Wait for the next closed seconds; at most `limit`, none after `wait_s` without any."""
+        give_up = asyncio.get_running_loop().time() + wait_s
+        while (left_s := give_up - asyncio.get_running_loop().time()) > 0:
             self._news.clear()
             now_ms, live = self._now_ms(), self.live
             wake_ms = self._hold_until_ms
@@ -104,9 +105,10 @@ class BarFeed:
                     return ready
                 wake_ms = (self._assembler.due_ms() or 0) if live else 0
             # With neither to wait for, the poll of InfluxDB gives the news.
-            timeout_s = max(0.001, (wake_ms - now_ms) / 1000) if wake_ms else None
+            timeout_s = max(0.001, (wake_ms - now_ms) / 1000) if wake_ms else left_s
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), timeout_s)
+                await asyncio.wait_for(self._news.wait(), min(timeout_s, left_s))
+        return []
 
     async def _follow_redis(self) -> None:
         delay_s = 0.1

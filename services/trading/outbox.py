@@ -64,6 +64,7 @@ class Outbox:
         self._members: dict[tuple[str, str], int] = {}
         self._counts: Counter[str] = Counter()
         self._turned = False
+        self._entries_current = True
         self.available = True
 
     def announce(self, signal: Signal) -> None:
@@ -113,9 +114,13 @@ class Outbox:
         self._alerts.append(_encode(alert))
         self._wake.set()
 
-    def turn(self) -> None:
-        """A cycle has ended: write everything."""
+    def turn(self, *, entries_current: bool = True) -> None:
+        """A cycle has ended: write everything.
+
+        Entries are written again only if they have been judged by current data.
+        """
         self._turned = True
+        self._entries_current = entries_current
         self._counts["cycles"] += 1
         self._wake.set()
 
@@ -180,7 +185,7 @@ class Outbox:
         self, pipe: Pipeline, announced: list[Signal], unwritten: set[str], turned: bool
     ) -> None:
         now_ms = self._now_ms()
-        due = unwritten | (set(self._shown) if turned and self._refresh else set())
+        due = unwritten | (self._to_refresh() if turned and self._refresh else set())
         for symbol in sorted(due):
             if not self._may_show(symbol):
                 continue
@@ -195,6 +200,13 @@ class Outbox:
             pipe.lpush(names.history(signal.symbol), data)
             pipe.ltrim(names.history(signal.symbol), 0, names.SIGNAL_HISTORY_LENGTH - 1)
             pipe.expire(names.history(signal.symbol), names.DAY_S)
+
+    def _to_refresh(self) -> set[str]:
+        return {
+            symbol
+            for symbol, signal in self._shown.items()
+            if self._entries_current or signal.action == "CLOSE"
+        }
 
     @staticmethod
     def _valid(signal: Signal, now_ms: int) -> bool:

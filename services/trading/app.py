@@ -1,0 +1,259 @@
+"""Puts strategy-runner together and keeps its tasks running."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from logging import getLogger
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable
+from aggr_server.log import kv
+from aggr_server.wire import Market
+from services.core.clients import redis_client
+from services.core.records import OpenInterest
+from services.core.service import Pulse
+from services.core.settings import StrategySettings
+from services.freqtrade_client import FreqtradeClient
+from services.influx_signal_manager import InfluxSignalManager
+from services.market import markets
+from services.market.assemble import Assembler
+from services.market.history import History
+from services.market.live import DATABASE_LAG_S, BarFeed
+from services.market.markets import Directory
+from services.signal_validator import Limits, SignalValidator
+from services.strategy.params import Params
+from services.trading.cycle import Cycle, Intake
+from services.trading.desk import Desk, Pace
+from services.trading.fills import FillBook, FillsConsumer
+from services.trading.leases import Leases
+from services.trading.loader import Loader
+from services.trading.outbox import Outbox
+from services.trading.portfolio import Portfolio
+from services.trading.reconcile import Reconciler
+from services.trading.signals import FAST_TTL_S, SLOW_TTL_S
+from services.trading.symbol import SymbolTrader
+
+SERVICE = "strategy-runner"
+DIRECTORY_EVERY_S = 60.0
+DIRECTORY_RETRY_S = 5.0
+FIRST_BAR_WAIT_S = 3.0
+PATTERN_S = {"1m": 60, "5m": 300, "15m": 900, "30m": 1800}
+
+_log = getLogger(__name__)
+
+
+def wall_clock_ms() -> int:
+    """UTC ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def chosen_bases(settings: StrategySettings) -> tuple[str, ...]:
+    """The base symbols this replica may decide for; the others are named in one warning."""
+    bases = tuple(dict.fromkeys(base.upper() for base in settings.aggr_symbols))
+    chosen = bases[: settings.squeezeflow_max_symbols]
+    if len(bases) > len(chosen):
+        _log.warning(
+            "symbols left out %s",
+            kv(
+                left_out=",".join(bases[len(chosen) :]),
+                limit=len(chosen),
+                remedy="raise SQUEEZEFLOW_MAX_SYMBOLS",
+            ),
+        )
+    return chosen
+
+
+def strategy_params(settings: StrategySettings) -> Params:
+    """The strategy's parameters with the two that are settings."""
+    return Params(
+        lookback_s=settings.squeezeflow_lookback_hours * 3600,
+        pattern_s=PATTERN_S[settings.squeezeflow_timeframe],
+    )
+
+
+class App:
+    """All parts of strategy-runner. `lag_s`: how much InfluxDB is behind Redis at most."""
+
+    def __init__(
+        self,
+        settings: StrategySettings,
+        *,
+        now_ms: Callable[[], int] = wall_clock_ms,
+        lag_s: float = float(DATABASE_LAG_S),
+    ) -> None:
+        self.settings = settings
+        self.now_ms = now_ms
+        self.redis: Redis = redis_client(settings)
+        self._blocking: Redis = redis_client(settings, socket_timeout_s=None)
+        self.influx = InfluxClient(settings)
+        self.history = History(self.influx)
+        self.freqtrade = FreqtradeClient(settings)
+        self.record = InfluxSignalManager(self.influx)
+        bases = chosen_bases(settings)
+        params = strategy_params(settings)
+        exchange = settings.squeezeflow_execution_exchange
+        self.directory = Directory(bases)
+        self.traders = {base: SymbolTrader(base, params, exchange) for base in bases}
+        symbols = [trader.names.symbol for trader in self.traders.values()]
+        owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.leases = Leases(self.redis, symbols, owner)
+        fast = settings.squeezeflow_enable_1s_mode
+        self.outbox = Outbox(self.redis, now_ms=now_ms, may_show=self.leases.held, refresh=fast)
+        slowest_s = settings.squeezeflow_run_interval + settings.squeezeflow_data_interval - 2
+        limits = Limits(min_score=params.min_score, max_leverage=params.max_leverage)
+        self.desk = Desk(
+            self.traders.values(),
+            validator=SignalValidator(limits),
+            portfolio=Portfolio(integrated=settings.freqtrade_enable_integration, now_ms=now_ms),
+            outbox=self.outbox,
+            record=self.record,
+            leases=self.leases,
+            pace=Pace(FAST_TTL_S if fast else SLOW_TTL_S, limits.max_age_s + slowest_s),
+            now_ms=now_ms,
+        )
+        self.assembler = Assembler(self.directory.base_of)
+        self.feed = BarFeed(
+            self._blocking,
+            self.history,
+            self.assembler,
+            self._markets,
+            self._on_open_interest,
+            now_ms,
+        )
+        self.loader = Loader(
+            self.desk,
+            self.history,
+            self.directory,
+            self.redis,
+            execution_exchange=exchange,
+            batch=settings.squeezeflow_1s_batch_size,
+            now_ms=now_ms,
+            lag_s=lag_s,
+        )
+        self.reconciler = Reconciler(
+            self.freqtrade, self.desk, self.history, self.directory, self.redis, now_ms
+        )
+        book = FillBook(self.desk, self.reconciler.ask)
+        self.reconciler.use(book)
+        self.fills = FillsConsumer(self._blocking, book, self.leases, owner)
+        self.cycle = Cycle(
+            self.feed,
+            Intake(settings.squeezeflow_data_interval, settings.squeezeflow_run_interval),
+            self.desk,
+            self.outbox,
+            Pulse(SERVICE, settings, self.redis),
+            batch=settings.squeezeflow_1s_batch_size,
+            slowest_s=slowest_s,
+            now_ms=now_ms,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set. A task that fails ends all others and raises."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [
+                    tasks.create_task(part)
+                    for part in (
+                        self._directory_loop(),
+                        self.feed.run(),
+                        self._first_second(),
+                        self.cycle.run(),
+                        self.outbox.run(),
+                        self.record.run(),
+                        self.leases.run(),
+                        self._loading(),
+                        self.fills.run(),
+                    )
+                ]
+                if self.settings.freqtrade_enable_integration:
+                    running.append(tasks.create_task(self.reconciler.run()))
+                await stop.wait()
+                for task in running:
+                    task.cancel()
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        for trader in self.traders.values():
+            if trader.live and trader.names.symbol in self.leases.kept:
+                self.desk.save(trader)
+        try:
+            await self.outbox.flush()
+            await self.leases.release()
+        except RedisError as error:
+            _log.warning("last state not written %s", kv(error=error))
+        await self.record.drain()
+        await self.freqtrade.close()
+        await self.influx.close()
+        await self.redis.aclose()
+        await self._blocking.aclose()
+
+    async def _first_second(self) -> None:
+        # Without a message the seconds begin by the clock and come out of InfluxDB.
+        await self.feed.subscribed(FIRST_BAR_WAIT_S)
+        await asyncio.sleep(FIRST_BAR_WAIT_S)
+        if self.assembler.next_t is None:
+            _log.warning(
+                "no bars on the channel %s", kv(remedy="start Redis and aggr-server; retrying")
+            )
+            self.assembler.start_at(self.now_ms() // 1000 - DATABASE_LAG_S)
+
+    async def _loading(self) -> None:
+        loading: dict[str, asyncio.Task[None]] = {}
+        limit = asyncio.Semaphore(
+            len(self.traders) if self.settings.squeezeflow_parallel_processing else 1
+        )
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                for trader in self.traders.values():
+                    symbol = trader.names.symbol
+                    if symbol in self.leases.kept and symbol not in loading:
+                        loading[symbol] = tasks.create_task(self._load(trader, limit))
+                    elif symbol not in self.leases.kept and symbol in loading:
+                        loading.pop(symbol).cancel()
+                        self.outbox.forget(symbol)
+                        trader.reset()
+                await self.leases.changed()
+
+    async def _load(self, trader: SymbolTrader, limit: asyncio.Semaphore) -> None:
+        async with limit:
+            await self.loader.load(trader)
+        self.reconciler.ask()
+
+    async def _directory_loop(self) -> None:
+        while True:
+            known = await self._refresh_directory()
+            deadline = asyncio.get_running_loop().time() + DIRECTORY_EVERY_S
+            while known and asyncio.get_running_loop().time() < deadline:
+                await asyncio.sleep(DIRECTORY_RETRY_S)
+                if self.directory.unknown_seen:
+                    break
+            if not known:
+                await asyncio.sleep(DIRECTORY_RETRY_S / 5)
+
+    async def _refresh_directory(self) -> bool:
+        found: list[Market] = []
+        try:
+            found = await markets.read_redis(self.redis)
+            if not all(self.directory.of_base(base) for base in self.traders):
+                found = await markets.read_influx(self.influx) + found
+        except (RedisError, InfluxError, InfluxUnavailable) as error:
+            _log.warning("markets not read %s", kv(error=error))
+        if self.directory.update(found):
+            for base, trader in self.traders.items():
+                trader.aggregator.add_markets(self.directory.of_base(base))
+        return all(self.directory.of_base(base) for base in self.traders)
+
+    def _markets(self) -> list[Market]:
+        return [m for base in self.traders for m in self.directory.of_base(base)]
+
+    def _on_open_interest(self, sample: OpenInterest) -> None:
+        if trader := self.traders.get(sample.base):
+            trader.oi.add(sample.exchange, sample.ts_ms // 1000, sample.coins)

@@ -1,0 +1,146 @@
+"""One traded symbol: its bars, its engine, its signal and position."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from services.core.records import Signal
+from services.market.aggregate import Aggregator
+from services.market.bars import ClosedBars
+from services.market.history import OpenInterestSeries
+from services.market.symbols import pair_of, symbol_of
+from services.strategy.engine import SymbolEngine
+from services.strategy.params import Params
+from services.strategy.types import Event, Second, State
+from services.trading.signals import Holding, Names
+
+CVD_KEPT_S = 300
+MAX_BACKLOG_S = 3600
+
+
+class Saved(msgspec.Struct):
+    """What `squeezeflow:state:{symbol}` holds. `t`: the last second it contains."""
+
+    t: int
+    engine: dict[str, Any]
+    execution_factor: float
+    signal: Signal | None = None
+    holding: Holding | None = None
+    state: str = ""
+
+
+class SymbolTrader:
+    """Everything of one symbol. `live`: seconds go straight through the engine.
+
+    While the symbol is being loaded, seconds wait in the backlog.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        params: Params,
+        execution_exchange: str,
+        engine: Callable[..., SymbolEngine] = SymbolEngine,
+    ) -> None:
+        self.names = Names(base, symbol_of(base), pair_of(base))
+        self.params = params
+        self._exchange = execution_exchange
+        self._make_engine = engine
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything but the name: not loaded."""
+        self.engine = self._make_engine(self.names.base, self.params, epoch=uuid.uuid4().hex)
+        self.aggregator = Aggregator((), self._exchange)
+        self.oi = OpenInterestSeries()
+        self.backlog: deque[ClosedBars] = deque(maxlen=MAX_BACKLOG_S)
+        self.arrived = asyncio.Event()
+        self.live = False
+        self.signal: Signal | None = None
+        self.holding: Holding | None = None
+        self.last: Second | None = None
+        self.published_ms = 0
+        self.unsaved = False
+        self._cvds: deque[tuple[int, float, float]] = deque(maxlen=CVD_KEPT_S)
+
+    def put_aside(self, closed: ClosedBars) -> None:
+        """Keep a second until the symbol is loaded."""
+        self.backlog.append(closed)
+        self.arrived.set()
+
+    def aggregate(self, closed: ClosedBars) -> Second | None:
+        """The symbol's part of a closed second; None before its first price."""
+        second = self.aggregator.closed(closed, self.names.base, self.oi.at(closed.t))
+        self.published_ms = closed.published_ms
+        if second is not None:
+            self.last = second
+        if closed.t % 3600 == 0:
+            self.oi.forget_before(closed.t)
+        return second
+
+    def step(self, closed: ClosedBars) -> list[Event]:
+        """Process the next second."""
+        second = self.aggregate(closed)
+        if second is None:
+            return []
+        events = self.engine.step(second)
+        self._cvds.append((second.t, self.engine.c_spot, self.engine.c_perp))
+        return events
+
+    def cvd_at(self, t: int) -> tuple[float, float]:
+        """Spot and perp CVD at the close of second `t`, the nearest known one if it is not kept."""
+        if not self._cvds:
+            return self.engine.c_spot, self.engine.c_perp
+        i = min(max(t - self._cvds[0][0], 0), len(self._cvds) - 1)
+        return self._cvds[i][1:]
+
+    @property
+    def price(self) -> float:
+        """Last price of the execution market, 0 before the first."""
+        close = self.aggregator.reference.close
+        return 0.0 if close is None else self.aggregator.reference.execution_price(close)
+
+    @property
+    def opened_ms(self) -> int | None:
+        """When the position was filled, ms."""
+        return self.holding.opened_ms if self.holding else None
+
+    @property
+    def has_position(self) -> bool:
+        """Whether a position is open."""
+        return self.engine.state in (State.IN_POSITION, State.CLOSING)
+
+    @property
+    def takes_slot(self) -> bool:
+        """Whether a position is open or a signal waits for its fill."""
+        return self.has_position or self.engine.state is State.ENTRY_READY
+
+    def saved(self) -> Saved | None:
+        """What has to survive a restart; None before the first second."""
+        if self.engine.t is None:
+            return None
+        return Saved(
+            t=self.engine.t,
+            engine=self.engine.snapshot(),
+            execution_factor=self.aggregator.reference.execution_price(1.0),
+            signal=self.signal,
+            holding=self.holding,
+            state=str(self.engine.state),
+        )
+
+    def resume(self, saved: Saved) -> None:
+        """Continue from `saved`; history up to exactly its second must be loaded.
+
+        Raises ValueError if it does not fit, which leaves the engine unusable.
+        """
+        factor = self.aggregator.reference.execution_price(1.0)
+        if abs(factor / saved.execution_factor - 1.0) > 1e-9:
+            raise ValueError("prices are spliced differently")
+        self.engine.restore(saved.engine)
+        self.signal, self.holding = saved.signal, saved.holding
