@@ -42,15 +42,21 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """One Compose project: the files it is made of and the variables given to them."""
+    """One Compose project: the files it is made of and the variables given to them.
+
+    `scratch`: name of a set of volumes beside the real ones, empty for the real ones.
+    """
 
     root: Path
     demo: bool
     environ: Mapping[str, str]
+    scratch: str = ""
 
     @property
     def name(self) -> str:
         """Name of the project, in front of its volumes' and replicas' names."""
+        if self.scratch:
+            return f"squeezeflow-{self.scratch}"
         return "squeezeflow-demo" if self.demo else "squeezeflow"
 
     def run(self, *arguments: str, timeout_s: float = 600) -> str:
@@ -89,9 +95,12 @@ class Project:
     def command(self, *arguments: str) -> list[str]:
         """The command line. The live project takes the files of COMPOSE_FILE, as Compose does."""
         files: tuple[str, ...] = ()
-        if self.demo:
+        if self.scratch:
+            files = ("-f", "docker-compose.yml", "-f", "docker/compose.scratch.yml")
+        elif self.demo:
             files = ("-f", "docker-compose.yml", "-f", "docker-compose.demo.yml")
-        return ["docker", "compose", "-p", self.name, "--progress", "plain", *files, *arguments]
+        where = ("--project-directory", str(self.root), "-p", self.name)
+        return ["docker", "compose", *where, "--progress", "plain", *files, *arguments]
 
     def config(self) -> dict[str, Any]:
         """The files as Compose understands them."""
@@ -134,6 +143,15 @@ def docker(*arguments: str, timeout_s: float = 60) -> str:
     if done.returncode:
         raise StackError(f"docker {arguments[0]} failed:\n{tail(done.stderr)}")
     return done.stdout
+
+
+def engine_answers() -> bool:
+    """Whether a Docker engine is there and lets this user in."""
+    try:
+        docker("info", timeout_s=15)
+    except (StackError, OSError):
+        return False
+    return True
 
 
 def require_compose() -> None:

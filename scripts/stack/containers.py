@@ -89,6 +89,11 @@ def running(root: Path) -> ContainerStack | None:
     return None
 
 
+def live(root: Path, scratch: str = "") -> ContainerStack:
+    """The stack that trades, running or not, or one of its scratch copies."""
+    return _stack(root, demo=False, scratch=scratch)
+
+
 def up(options: Options, progress: Progress) -> Started:
     """Start what is not running. Raises `StackError`; then nothing is left running."""
     compose.require_compose()
@@ -128,11 +133,11 @@ def down(root: Path) -> int:
     return removed
 
 
-def _stack(root: Path, demo: bool) -> ContainerStack:
+def _stack(root: Path, demo: bool, scratch: str = "") -> ContainerStack:
     given = merged(dotenv.read(root / ".env"))
     settings = validate(given)
     return ContainerStack(
-        Project(root, demo, _compose_environ()), _host_environ(root, given, settings)
+        Project(root, demo, _compose_environ(), scratch), _host_environ(root, given, settings)
     )
 
 

@@ -1,0 +1,1 @@
+"""Backups of InfluxDB, Redis and freqtrade that provably restore."""

@@ -1,0 +1,74 @@
+"""freqtrade's folder: its databases as consistent copies, everything else as it is.
+
+Runs as a program too, inside freqtrade's container: it writes a tar archive to standard output, or
+unpacks one from standard input, and uses nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import BinaryIO
+
+DATABASES = "*.sqlite"
+LEFT_OUT = ("logs", "strategies", "backtest_results", "data", "plot", "__pycache__")
+
+
+def pack(folder: Path, out: BinaryIO) -> None:
+    """Write the folder as a tar archive; databases may be in use meanwhile."""
+    with tarfile.open(fileobj=out, mode="w|") as archive, tempfile.TemporaryDirectory() as scratch:
+        for path in sorted(folder.glob(DATABASES)):
+            copy = Path(scratch) / path.name
+            _copy_database(path, copy)
+            archive.add(copy, arcname=path.name)
+            copy.unlink()
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.name not in LEFT_OUT and not path.name.startswith(".") and not _database(path):
+                archive.add(path, arcname=path.name)
+
+
+def unpack(archive: BinaryIO, folder: Path) -> None:
+    """The reverse of `pack`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(fileobj=archive, mode="r|") as files:
+        if hasattr(tarfile, "data_filter"):
+            files.extraction_filter = tarfile.data_filter
+        files.extractall(folder)
+
+
+def contents(folder: Path) -> list[str]:
+    """Names of the databases in the folder."""
+    return [path.name for path in sorted(folder.glob(DATABASES))]
+
+
+def _database(path: Path) -> bool:
+    return path.name.endswith((".sqlite", ".sqlite-wal", ".sqlite-shm", ".sqlite-journal"))
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    """SQLite's own online backup: all of a transaction or nothing of it."""
+    with (
+        sqlite3.connect(f"file:{source}?mode=rw", uri=True, timeout=60) as old,
+        sqlite3.connect(target) as new,
+    ):
+        old.backup(new)
+    old.close()
+    new.close()
+
+
+def _main(arguments: list[str]) -> int:
+    command, folder = arguments[0], Path(arguments[1])
+    if command == "pack":
+        pack(folder, sys.stdout.buffer)
+    elif command == "unpack":
+        unpack(sys.stdin.buffer, folder)
+    else:
+        print("\n".join(contents(folder)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1:]))
