@@ -71,9 +71,7 @@ def check_secrets(settings: ExecutorSettings) -> None:
         ("FREQTRADE_API_PASSWORD", settings.freqtrade_api_password, SHORTEST_PASSWORD),
         ("FREQTRADE_JWT_SECRET", settings.freqtrade_jwt_secret, SHORTEST_JWT_SECRET),
     ):
-        remedy = (
-            f"Put a random one of {shortest} characters or more into the file {name}_FILE names."
-        )
+        remedy = f"Put a random one of at least {shortest} characters into the file {name}_FILE."
         if not secret:
             raise Refused(f"{name} is not set. {remedy}")
         if secret in KNOWN_SECRETS:
@@ -82,7 +80,7 @@ def check_secrets(settings: ExecutorSettings) -> None:
             raise Refused(f"{name} has only {len(secret)} characters. {remedy}")
     if not settings.freqtrade_api_username.isidentifier():
         raise Refused(
-            "FREQTRADE_API_USERNAME must begin with a letter and have letters, digits, _."
+            "FREQTRADE_API_USERNAME must be of letters, digits and _, and begin with a letter."
         )
 
 

@@ -194,6 +194,7 @@ class Runner:
             "coverage": 1.0,
             "reasoning": "",
             "mode": "paper",
+            "fence": 7,
         }
         return Signal(**{**values, **changes})
 
