@@ -33,10 +33,11 @@ def flat(at: Paused, price: float | None = None) -> Second:
 
 
 def buying(at: Paused, count: int) -> list[Event]:
-    """Step through seconds with more spot buying than S1 has, so that the setup stays good."""
+    """Step through seconds with more buying in both legs than S1 has: the setup stays good."""
     events: list[Event] = []
     for second in at.seconds(count):
-        events += at.engine.step(second._replace(spot_delta=second.spot_delta + 2.0))
+        spot, perp = second.spot_delta + 6.0, second.perp_delta + 8.0
+        events += at.engine.step(second._replace(spot_delta=spot, perp_delta=perp))
         if events and isinstance(events[-1], Entry):
             break
     return events

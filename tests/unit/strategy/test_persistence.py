@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ def uninterrupted() -> tuple[list[Event], dict[State, tuple[int, dict[str, Any]]
     events = drive(SymbolEngine("BTC"), market, 0, len(market))
     moves = [event for event in events if isinstance(event, Transition)]
     cuts = {State.WARMUP: 9_000}
-    for move, following in zip(moves, moves[1:], strict=False):
+    for move, following in pairwise(moves):
         cuts.setdefault(move.state, (move.t + following.t) // 2 - MIDNIGHT)
     engine, done, taken = SymbolEngine("BTC"), 0, {}
     for state, cut in sorted(cuts.items(), key=lambda item: item[1]):

@@ -138,15 +138,12 @@ def named_times(tree: ast.Module) -> set[int]:
     """Literals that are the value of a name ending in _s, _min (times) in any case."""
     found: set[int] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.AnnAssign):
-            targets, value = [node.target], node.value
-        elif isinstance(node, ast.Assign):
-            targets, value = node.targets, node.value
-        else:
+        if not isinstance(node, ast.AnnAssign | ast.Assign) or node.value is None:
             continue
-        name = targets[0].id if isinstance(targets[0], ast.Name) else ""
-        if name.lower().endswith(("_s", "_min")) and value is not None:
-            found |= {id(inner) for inner in ast.walk(value)}
+        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+        name = target.id if isinstance(target, ast.Name) else ""
+        if name.lower().endswith(("_s", "_min")):
+            found |= {id(inner) for inner in ast.walk(node.value)}
     return found
 
 
