@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -206,7 +205,6 @@ class NativeTarget:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                env=_environ(self._programs),
             )
         self._processes[name] = process
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -255,7 +253,6 @@ def run(arguments: Sequence[str], programs: Programs) -> None:
     try:
         done = subprocess.run(
             arguments,
-            env=_environ(programs),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -294,11 +291,6 @@ enabled = false
 [retention]
 enabled = false
 """
-
-
-def _environ(programs: Programs) -> dict[str, str]:
-    library = {"LD_LIBRARY_PATH": programs.library_path} if programs.library_path else {}
-    return {**os.environ, **library}
 
 
 def _free_port() -> int:

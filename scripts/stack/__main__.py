@@ -28,6 +28,9 @@ def main(arguments: list[str]) -> int:
     try:
         if chosen.command == "down":
             return _down()
+        if chosen.command == "install":
+            native.install(ROOT, Progress())
+            return 0
         return _up(chosen)
     except StackError as error:
         print(error, file=sys.stderr)
@@ -55,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     mode = up.add_mutually_exclusive_group()
     mode.add_argument("--native", action="store_true", help="local processes, even with an engine")
     mode.add_argument("--docker", action="store_true", help="containers, or fail")
+    commands.add_parser("install", description="Fetch Redis, InfluxDB and freqtrade, no more.")
     commands.add_parser("down", prog="down.sh", description="Stop everything that `up.sh` started.")
     return parser
 

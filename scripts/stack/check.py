@@ -15,6 +15,7 @@ from scripts.stack.audit import Audit
 from scripts.stack.evidence import BusSampler, Evidence, Story, latencies
 from scripts.stack.progress import Progress
 from scripts.stack.running import Options, Running, Started
+from services.core.records import Fill
 
 DEADLINE_S = 480.0
 HEALTH_DEADLINE_S = 60.0
@@ -46,7 +47,7 @@ def collect(stack: Running, progress: Progress, *, start_seconds: float) -> dict
         states = _wait_for_health(stack, progress)
     progress.say("check", "comparing the bars with the exchanges' list of trades")
     audit = _patiently(evidence.audit, Audit())
-    fills = _patiently(lambda: list(evidence.fills()), [])
+    fills: list[Fill] = _patiently(lambda: list(evidence.fills()), [])
     report = _report(states, story, audit, start_seconds)
     report["markets"] = _patiently(evidence.markets, 0)
     report["latency_ms"] = latencies(story, iter(fills), sampler.samples)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -24,11 +25,10 @@ APT_TIMEOUT_S = 300
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """The two executables. `library_path`: for LD_LIBRARY_PATH of these alone; may be empty."""
+    """The two executables, or small scripts that start them with the libraries beside them."""
 
     redis_server: str
     influxd: str
-    library_path: str = ""
 
 
 def find(local: Path) -> Programs | None:
@@ -36,7 +36,7 @@ def find(local: Path) -> Programs | None:
     redis, influx = shutil.which("redis-server"), shutil.which("influxd")
     if redis and influx and _runs(redis) and _runs(influx):
         return Programs(redis, influx)
-    return _unpacked(local / "debian" / "root")
+    return _in_folder(local / "debian" / "bin")
 
 
 def ensure(local: Path, progress: Progress) -> Programs:
@@ -57,7 +57,8 @@ def ensure(local: Path, progress: Progress) -> Programs:
     )
     progress.say("redis, influxdb", "unpacking")
     unpack(folder / "cache" / "archives", folder / "root")
-    programs = _unpacked(folder / "root")
+    write_starters(folder / "bin", folder / "root")
+    programs = _in_folder(folder / "bin")
     if programs is None:
         raise StackError(_remedy("the packages fetched do not run on this machine"))
     shutil.rmtree(folder / "cache")
@@ -75,6 +76,25 @@ def unpack(archives: Path, root: Path) -> None:
             subprocess.run(["dpkg-deb", "-x", str(package), str(temporary)], check=True)
     shutil.rmtree(root, ignore_errors=True)
     temporary.rename(root)
+
+
+def write_starters(folder: Path, root: Path) -> None:
+    """Scripts in `folder` that run the programs in `root` with the libraries found there.
+
+    The search path is set for these programs alone: the rest of the machine keeps its own.
+    """
+    triplet = f"{platform.machine()}-linux-gnu"
+    places = (root / "usr/lib" / triplet, root / "lib" / triplet, root / "usr/lib", root / "lib")
+    libraries = ":".join(str(place) for place in places if place.is_dir())
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("redis-server", "influxd"):
+        starter = folder / name
+        program = shlex.quote(str(root / "usr/bin" / name))
+        path = shlex.quote(libraries)
+        starter.write_text(
+            f'#!/bin/sh\nLD_LIBRARY_PATH={path} exec {program} "$@"\n', encoding="utf-8"
+        )
+        starter.chmod(0o755)
 
 
 def _apt(folder: Path, *arguments: str) -> None:
@@ -108,24 +128,17 @@ def _apt(folder: Path, *arguments: str) -> None:
         raise StackError(_remedy(f"apt-get took over {APT_TIMEOUT_S} s")) from error
 
 
-def _unpacked(root: Path) -> Programs | None:
-    redis, influx = root / "usr/bin/redis-server", root / "usr/bin/influxd"
-    if not (redis.exists() and influx.exists()):
-        return None
-    triplet = f"{platform.machine()}-linux-gnu"
-    folders = (root / "usr/lib" / triplet, root / "lib" / triplet, root / "usr/lib", root / "lib")
-    library_path = ":".join(str(folder) for folder in folders if folder.is_dir())
-    if _runs(str(redis), library_path) and _runs(str(influx), library_path):
-        return Programs(str(redis), str(influx), library_path)
-    return None
+def _in_folder(folder: Path) -> Programs | None:
+    redis, influx = str(folder / "redis-server"), str(folder / "influxd")
+    return Programs(redis, influx) if _runs(redis) and _runs(influx) else None
 
 
-def _runs(program: str, library_path: str = "") -> bool:
-    environ = {**os.environ, "LD_LIBRARY_PATH": library_path} if library_path else None
+def _runs(program: str) -> bool:
     arguments = ["--version"] if program.endswith("redis-server") else ["version"]
-    done = subprocess.run(
-        [program, *arguments], env=environ, capture_output=True, timeout=30, check=False
-    )
+    try:
+        done = subprocess.run([program, *arguments], capture_output=True, timeout=30, check=False)
+    except OSError:
+        return False
     return done.returncode == 0
 
 

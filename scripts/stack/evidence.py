@@ -82,7 +82,7 @@ class Evidence:
 
     def markets(self) -> int:
         """Markets the collector follows."""
-        return cast(int, self._redis.hlen(wire.MARKETS_KEY))
+        return self._redis.hlen(wire.MARKETS_KEY)
 
     def story(self) -> Story:
         """Everything that has happened so far."""
@@ -186,7 +186,9 @@ class BusSampler:
                 self._stop.wait(1.0)  # Redis is being restarted
 
     def _read(self) -> None:
-        with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
+        with self._redis.pubsub(  # type: ignore[no-untyped-call]
+            ignore_subscribe_messages=True
+        ) as channel:
             channel.subscribe(wire.CHANNEL)
             while not self._stop.is_set() and len(self.samples) < MAX_SAMPLES:
                 message = channel.get_message(timeout=0.5)

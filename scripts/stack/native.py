@@ -24,6 +24,9 @@ from services.core.service import BAD_SETTINGS_EXIT
 from services.core.settings import MonitorSettings
 
 LOG_LINES_SHOWN = 15
+POLL_S = 0.25
+CRASHING_TIMEOUT_S = 45.0
+"""A service that has not stayed up for this long while it starts will not do so later."""
 
 
 @dataclass(slots=True)
@@ -57,7 +60,7 @@ class NativeStack:
         """Service -> `healthy`, or what is wrong with it."""
         asked = probes(self.environ)
         return {
-            name: _judge(process.state, process.exit_status, asked.get(name)) or "healthy"
+            name: _judge(process, asked.get(name)) or "healthy"
             for name, process in sorted(self.supervisor.processes().items())
             if name != "reviver"
         }
@@ -98,7 +101,7 @@ def up(options: Options, progress: Progress) -> Started:
     if count := down(options.root):
         progress.say("stack", f"stopped {count} processes left over from an earlier start")
     ports.require_free(services.ports(settings, demo=options.demo))
-    installed = _install(layout, progress)
+    installed = install(options.root, progress)
     stack = _launch(layout, given, settings, installed)
     began = time.monotonic()
     try:
@@ -131,19 +134,19 @@ def down(root: Path) -> int:
     return len(ours)
 
 
-def _install(layout: Layout, progress: Progress) -> debian.Programs:
-    """Fetch the programs and freqtrade side by side."""
-    layout.local.mkdir(exist_ok=True)
-    freqtrade = layout.root / "freqtrade" / "requirements.txt"
+def install(root: Path, progress: Progress) -> debian.Programs:
+    """Fetch the programs and freqtrade side by side, if they are not there. Raises `StackError`."""
+    local = root / ".local"
+    local.mkdir(exist_ok=True)
     with ThreadPoolExecutor(2) as pool:
-        programs = pool.submit(debian.ensure, layout.local, progress)
-        environment_done = pool.submit(
+        programs = pool.submit(debian.ensure, local, progress)
+        freqtrade = pool.submit(
             venv.ensure,
-            layout.local / "freqtrade",
-            freqtrade,
+            local / "freqtrade",
+            root / "freqtrade" / "requirements.txt",
             lambda text: progress.say("freqtrade", text),
         )
-        environment_done.result()
+        freqtrade.result()
         return programs.result()
 
 
@@ -179,31 +182,35 @@ def _start(stack: NativeStack, step: services.Step, progress: Progress) -> None:
         progress.say(name, "starting")
         stack.supervisor.start(name)
     waiting = list(step.services)
-    deadline = time.monotonic() + step.timeout_s
-    while True:
-        processes = stack.supervisor.processes()
+    began = time.monotonic()
+    ran_last = dict.fromkeys(waiting, began)
+    while waiting:
+        time.sleep(POLL_S)
+        processes, now = stack.supervisor.processes(), time.monotonic()
+        reasons = {n: _judge(processes[n], asked.get(n)) for n in waiting}
         for name in tuple(waiting):
-            process = processes[name]
-            reason = _judge(process.state, process.exit_status, asked.get(name))
-            if not reason:
+            if not reasons[name]:
                 progress.say(name, "ready")
                 waiting.remove(name)
-            elif time.monotonic() > deadline or _hopeless(process):
-                raise StackError(_failure(stack.layout, name, reason))
-        if not waiting:
-            return
-        time.sleep(0.25)
+            if processes[name].state == "RUNNING":
+                ran_last[name] = now
+        hopeless = [
+            n for n in waiting if _hopeless(processes[n]) or now - ran_last[n] > CRASHING_TIMEOUT_S
+        ]
+        if hopeless or (waiting and now - began > step.timeout_s):
+            named = hopeless or waiting
+            raise StackError("\n".join(_failure(stack.layout, n, reasons[n]) for n in named))
 
 
-def _judge(state: str, exit_status: int, probe: Probe | None) -> str:
-    """What is wrong with a process, empty if nothing."""
-    if probe is None:  # one-shot
-        if state == "EXITED":
-            return "" if exit_status == 0 else f"failed with status {exit_status}"
-        return "has not finished" if state == "RUNNING" else state.lower()
-    if state == "RUNNING":
-        return probe()
-    return {"STARTING": "starting", "BACKOFF": "keeps ending"}.get(state, state.lower())
+def _judge(process: Process, probe: Probe | None) -> str:
+    """What is wrong with a service, empty if nothing. Only one-shot services have no probe."""
+    if probe is None and process.state == "EXITED":
+        return f"failed with status {process.exit_status}" if process.exit_status else ""
+    if process.state == "RUNNING":
+        return probe() if probe else "has not finished"
+    return {"STARTING": "starting", "BACKOFF": "keeps ending"}.get(
+        process.state, process.state.lower()
+    )
 
 
 def _hopeless(process: Process) -> bool:

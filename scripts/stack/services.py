@@ -39,7 +39,6 @@ def steps(*, demo: bool) -> tuple[Step, ...]:
 def programs(layout: Layout, installed: Programs) -> list[Program]:
     """Everything the supervisor runs."""
     python = sys.executable
-    library = {"LD_LIBRARY_PATH": installed.library_path} if installed.library_path else {}
     freqtrade_bin = layout.local / "freqtrade" / "bin"
     freqtrade_path = f"{freqtrade_bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     ours = {
@@ -52,12 +51,11 @@ def programs(layout: Layout, installed: Programs) -> list[Program]:
     if layout.demo:
         ours["simulator"] = "services.simulator"
     return [
-        Program("redis", [installed.redis_server, str(layout.run / "redis.conf")], 10, library),
+        Program("redis", [installed.redis_server, str(layout.run / "redis.conf")], 10),
         Program(
             "aggr-influx",
             [installed.influxd, "run", "-config", str(layout.run / "influxd.conf")],
             10,
-            library,
             stop_wait_s=30,
         ),
         Program("influx-init", [python, "-m", "services.influx_init"], 20, one_shot=True),

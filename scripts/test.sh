@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Checks the project: ./scripts/test.sh [PART] [PYTEST OPTIONS]
+#   all          lint, unit and integration tests: what must pass before a change goes in (default)
+#   unit         without servers            integration  with a real Redis, InfluxDB and freqtrade
+#   slow         those over a minute        stack        with a Docker engine
+#   lint         ruff, mypy, shellcheck
+set -euo pipefail
+
+# shellcheck source-path=SCRIPTDIR source=python.sh
+source "$(dirname "${BASH_SOURCE[0]}")/python.sh"
+
+lint() {
+    ruff check .
+    ruff format --check .
+    mypy
+    if command -v shellcheck >/dev/null; then
+        git ls-files -co --exclude-standard '*.sh' .ci/run | xargs shellcheck -x
+    else
+        echo "shellcheck is not installed: the shell scripts are not checked." >&2
+    fi
+}
+
+run() {
+    "$VENV_PYTHON" -m pytest -p scripts.no_skips "$@"
+}
+
+part=${1:-all}
+shift $(($# > 0))
+case $part in
+all | unit | integration | slow | stack | lint) ;;
+*)
+    sed -n '2,/^set/p' "${BASH_SOURCE[0]}" | grep '^#' | cut -c3- >&2
+    exit 2
+    ;;
+esac
+
+ensure_venv
+cd "$ROOT"
+export PATH=$ROOT/.local/venv/bin:$PATH
+if [[ $part != unit && $part != lint ]]; then
+    "$VENV_PYTHON" -m scripts.stack install
+    # Redis and InfluxDB, if this machine has none of its own.
+    export PATH=$PATH:$ROOT/.local/debian/bin
+fi
+
+case $part in
+all)
+    lint
+    run -m "not slow and not stack" "$@"
+    ;;
+lint) lint ;;
+unit | integration) run "tests/$part" -m "not slow and not stack" "$@" ;;
+slow | stack) run -m "$part" "$@" ;;
+esac
