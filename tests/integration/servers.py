@@ -42,10 +42,6 @@ def programs() -> Programs:
     return found
 
 
-def _environ(library_path: str) -> dict[str, str]:
-    return {**os.environ, "LD_LIBRARY_PATH": library_path} if library_path else dict(os.environ)
-
-
 class Server:
     """A child process that listens on `port` of 127.0.0.1, restartable on the same data."""
 
@@ -71,7 +67,6 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=_environ(programs().library_path),
             )
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
@@ -145,14 +140,14 @@ class InfluxServer(Server):
 
     def __init__(self, folder: Path, *, auth: bool = False) -> None:
         super().__init__(folder)
-        self._rpc_port = free_port()
+        self.rpc_port = free_port()
         self._auth = auth
 
     def _command(self) -> list[str]:
         config = self.folder / "influxdb.conf"
         config.write_text(
             f"""reporting-enabled = false
-bind-address = "127.0.0.1:{self._rpc_port}"
+bind-address = "127.0.0.1:{self.rpc_port}"
 [meta]
   dir = "{self.folder}/meta"
 [data]
