@@ -16,6 +16,11 @@ class InfluxError(Exception):
     """InfluxDB answered and refused: the query or the points are wrong; trying again is useless."""
 
 
+class PointsRefused(InfluxError):
+    """Points of a write were refused for good, such as for the type of a field; others of the
+    same write may have been stored."""
+
+
 class InfluxUnavailable(Exception):
     """InfluxDB did not answer, or not in time; the same request may go through later."""
 
@@ -71,7 +76,11 @@ class InfluxClient:
     async def write(
         self, lines: Iterable[str], *, precision: str = "s", retention_policy: str = ""
     ) -> None:
-        """Write points given in line protocol. Raises `InfluxError`, `InfluxUnavailable`."""
+        """Write points given in line protocol.
+
+        Raises `InfluxUnavailable`, `PointsRefused`, and `InfluxError` where the points may be well
+        but the database is missing or the login is wrong.
+        """
         params = {"db": self._database, "precision": precision}
         if retention_policy:
             params["rp"] = retention_policy
@@ -92,9 +101,12 @@ class InfluxClient:
                     raise InfluxUnavailable(f"{self._base}{path} answered {response.status}")
                 answer: dict[str, Any] = await response.json(content_type=None)
                 if response.status >= 400:
-                    raise InfluxError(f"{answer.get('error', answer)} (HTTP {response.status})")
+                    text = f"{answer.get('error', answer)} (HTTP {response.status})"
+                    if text.startswith(("partial write", "unable to parse")):
+                        raise PointsRefused(text)
+                    raise InfluxError(text)
                 return answer
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise InfluxUnavailable(
                 f"{self._base}{path}: {error or type(error).__name__}"
             ) from error

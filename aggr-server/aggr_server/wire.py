@@ -12,6 +12,12 @@ CHANNEL = "squeezeflow:bars"
 MARKETS_KEY = "squeezeflow:markets"
 """Redis hash, market -> `Market` as JSON; written at start and every 30 s, expires after 120 s."""
 
+HEARTBEAT_KEY = "squeezeflow:heartbeat:aggr-server"
+HEARTBEAT_CHANNEL = "squeezeflow:heartbeat"
+HEARTBEAT_TTL_S = 15
+"""The collector's sign of life, JSON of the same shape as every service's: service, ts_ms, pid,
+cycle_ms, status, details. Key and message, every 5 s."""
+
 GAPS_MEASUREMENT = "gaps"
 """InfluxDB, default retention policy: tags market, reason; fields from_s, to_s (integers, UTC
 seconds; from inclusive, to exclusive). The point's time is `from_s`."""
