@@ -25,7 +25,8 @@ async def main(settings: SystemMonitorSettings, stop: asyncio.Event) -> None:
     pulse = Pulse(NAME, settings, redis)
     async with InfluxClient(settings) as influx:
         checker = Checker(settings, redis, influx)
-        monitor = Monitor(settings, redis, influx, checker, source_of(settings))
+        source = source_of(settings)
+        monitor = Monitor(settings, redis, influx, checker, source)
         try:
             await repeat(
                 monitor,
@@ -35,6 +36,7 @@ async def main(settings: SystemMonitorSettings, stop: asyncio.Event) -> None:
                 details=lambda: {"open_incidents": monitor.open_incidents},
             )
         finally:
+            source.close()
             await checker.close()
             await redis.aclose()
 

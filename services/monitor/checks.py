@@ -231,7 +231,8 @@ def _summary(document: Any) -> str:
 def _text(error: BaseException) -> str:
     cause = error.__cause__ or error
     if isinstance(cause, aiohttp.ClientConnectorError):
-        return f"cannot connect to {cause.host}:{cause.port} ({os.strerror(cause.os_error.errno or 0)})"
+        reason = os.strerror(cause.os_error.errno) if cause.os_error.errno else "no such host"
+        return f"cannot connect to {cause.host}:{cause.port} ({reason})"
     return (" ".join(str(error).split()) or type(error).__name__)[:200]
 
 

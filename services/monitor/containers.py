@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -49,6 +49,12 @@ class Containers:
             raise SourceError(f"Docker API at {self._url}: {error}") from error
         self._before = {k: v for k, v in self._before.items() if k in {c["Id"] for c in ours}}
         return usages
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
     def _usage(self, container: Json) -> Usage | None:
         assert self._client is not None
@@ -105,7 +111,7 @@ def memory_bytes(stats: Json) -> int | None:
     return usage - int(cache) if cache < usage else usage
 
 
-def project_of(containers: list[Json], hostname: str) -> str:
+def project_of(containers: Sequence[Json], hostname: str) -> str:
     """Project or stack of the container whose id begins with `hostname`, or the default."""
     for container in containers:
         if len(hostname) >= 12 and container["Id"].startswith(hostname):

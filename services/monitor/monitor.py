@@ -71,7 +71,7 @@ class Monitor:
             self._usages(),
         )
         now_ms = time.time_ns() // 1_000_000
-        found = rules.findings(overview, host, self._checker, self._settings)
+        found = rules.findings(overview, host, self._checker.by_heartbeat, self._settings)
         alerts = self._incidents.update(found, now_ms / 1000)
         await self._points.write(
             [

@@ -23,9 +23,14 @@ class _SocketConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(TIMEOUT_S)
-        self.sock.connect(self._path)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(TIMEOUT_S)
+            connection.connect(self._path)
+        except OSError:
+            connection.close()
+            raise
+        self.sock = connection
 
 
 class _SocketTransport(xmlrpc.client.Transport):
@@ -33,8 +38,11 @@ class _SocketTransport(xmlrpc.client.Transport):
         super().__init__()
         self._path = path
 
-    def make_connection(self, host: object) -> http.client.HTTPConnection:
-        return _SocketConnection(self._path)
+    def make_connection(self, host: tuple[str, dict[str, str]] | str) -> http.client.HTTPConnection:
+        connection = _SocketConnection(self._path)
+        # Where the base class looks for it when it is closed.
+        self._connection = (host, connection)
+        return connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +108,9 @@ class SupervisedProcesses:
         """See `Source`."""
         return [self._usage(info) for info in self._ask()]
 
+    def close(self) -> None:
+        """See `Source`: there is a new connection for each sample."""
+
     def _ask(self) -> list[dict[str, Any]]:
         proxy = xmlrpc.client.ServerProxy("http://localhost", _SocketTransport(self._path))
         try:
@@ -158,3 +169,6 @@ class KnownProcesses:
                 )
             )
         return found
+
+    def close(self) -> None:
+        """See `Source`: there are no connections."""

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from services.core.settings import SystemMonitorSettings
-from services.monitor.checks import Checker
 from services.monitor.incidents import Finding
 from services.monitor.states import Overview
 from services.monitor.usage import Host
 
 
 def findings(
-    overview: Overview, host: Host, checker: Checker, settings: SystemMonitorSettings
+    overview: Overview,
+    host: Host,
+    by_heartbeat: Callable[[str], bool],
+    settings: SystemMonitorSettings,
 ) -> list[Finding]:
-    """Everything wrong now, one finding per cause."""
-    return [*_services(overview, checker, settings), *_disks(host, settings)]
+    """Everything wrong now, one finding per cause.
+
+    `by_heartbeat`: whether a service is judged by the heartbeat of its loop.
+    """
+    return [*_services(overview, by_heartbeat, settings), *_disks(host, settings)]
 
 
 def _services(
-    overview: Overview, checker: Checker, settings: SystemMonitorSettings
+    overview: Overview, by_heartbeat: Callable[[str], bool], settings: SystemMonitorSettings
 ) -> Iterator[Finding]:
     for name, service in overview.services.items():
         if service.state != "down":
             continue
         yield Finding(
-            code="heartbeat_missing" if checker.by_heartbeat(name) else "service_down",
+            code="heartbeat_missing" if by_heartbeat(name) else "service_down",
             subject=name,
             level="critical",
             text=f"{name} is down: {service.detail}; {service.remedy}",

@@ -37,6 +37,10 @@ class Source(Protocol):
         """One entry per service. Raises `SourceError`."""
         ...
 
+    def close(self) -> None:
+        """Close the connections, if there are any."""
+        ...
+
 
 class SourceError(Exception):
     """The supervisor or the Docker engine does not answer."""
