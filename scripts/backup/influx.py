@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from scripts.backup.manifest import Counts
+from scripts.backup.manifest import BackupError, Counts
 
 Query = Callable[[str], Any]
 """Runs an InfluxQL statement; returns InfluxDB's JSON document."""
 
 
 def series(document: Any) -> list[dict[str, Any]]:
-    """The series of the first result."""
+    """The series of the first result. Raises `BackupError` if InfluxDB answered with an error."""
     results = document.get("results") or [{}]
+    if error := results[0].get("error"):
+        raise BackupError(f"InfluxDB refuses a query: {error}")
     found: list[dict[str, Any]] = results[0].get("series") or []
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import socket
@@ -37,12 +38,11 @@ class Influx:
 
     def query(self, statement: str) -> Any:
         """Run a statement. Raises `BackupError`."""
-        fields = {"q": statement}
+        body = urllib.parse.urlencode({"q": statement}).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self._port}/query", body)
         if self._login:
-            fields["u"], fields["p"] = self._login
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self._port}/query", urllib.parse.urlencode(fields).encode()
-        )
+            login = base64.b64encode(":".join(self._login).encode()).decode()
+            request.add_header("Authorization", f"Basic {login}")
         try:
             with urllib.request.urlopen(request, timeout=QUERY_TIMEOUT_S) as response:
                 return json.load(response)

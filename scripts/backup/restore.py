@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic, sleep
 
 from scripts.backup import influx, manifest, redis_files
 from scripts.backup.manifest import BackupError, Manifest
 from scripts.backup.place import Target
 
+SETTLE_S = 30.0
 END_OF_TIME = "2262-01-01T00:00:00Z"
 
 Say = Callable[[str], None]
@@ -66,8 +68,7 @@ def _present(target: Target, database: str) -> list[str]:
 
 
 def _compare(target: Target, contents: Manifest) -> None:
-    after = influx.counts(target.influx, contents.database, contents.created)
-    if missing := influx.fewer(contents.counts, after):
+    if missing := _missing(target, contents):
         listed = "\n".join(f"  {line}" for line in missing)
         raise BackupError(
             "InfluxDB holds less than when the backup was made; do not trust this restore, try "
@@ -76,3 +77,17 @@ def _compare(target: Target, contents: Manifest) -> None:
     # Keys that live for seconds only have ended since.
     if contents.redis_keys and not int(target.redis("DBSIZE")):
         raise BackupError("Redis is empty after the restore although the dump has keys.")
+
+
+def _missing(target: Target, contents: Manifest) -> list[str]:
+    """What is not there, once InfluxDB has had the time to open the restored files."""
+    deadline = monotonic() + SETTLE_S
+    while True:
+        try:
+            after = influx.counts(target.influx, contents.database, contents.created)
+            missing = influx.fewer(contents.counts, after)
+        except BackupError as error:
+            missing = [str(error)]
+        if not missing or monotonic() > deadline:
+            return missing
+        sleep(0.5)
