@@ -61,7 +61,10 @@ class Target(Protocol):
         """Make Redis load this dump instead of what it has, and wait until it has."""
 
     def put_influx(self, backup: Path, database: str) -> None:
-        """Restore a portable backup of a database that does not exist yet."""
+        """Restore a portable backup of a database that does not exist yet.
+
+        It has no continuous queries and no users; influx-init creates them at every start.
+        """
 
     def put_freqtrade(self, archive: Path) -> None:
         """Unpack freqtrade's folder."""
