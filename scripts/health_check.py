@@ -59,6 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; answers the exit status."""
     parser = argparse.ArgumentParser(prog="health_check.py", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+    parser.add_argument(
+        "--environment", action="store_true", help="take the settings from the environment alone"
+    )
     options = parser.parse_args(arguments)
     own_python()
     import msgspec
@@ -69,7 +72,9 @@ def main(arguments: list[str] | None = None) -> int:
     from services.monitor import report
 
     try:
-        settings = load(MonitorSettings, settings_of_the_stack())
+        settings = load(
+            MonitorSettings, os.environ if options.environment else settings_of_the_stack()
+        )
     except (SettingsError, StackError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -18,11 +18,12 @@ from services.monitor.web import Health
 
 NAME = "health-monitor"
 INTERVAL_S = 2.0
+REDIS_TIMEOUT_S = 1.0
 
 
 async def main(settings: MonitorSettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set. Raises `SettingsError` if the port is taken."""
-    redis = redis_client(settings)
+    redis = redis_client(settings, socket_timeout_s=REDIS_TIMEOUT_S)
     pulse = Pulse(NAME, settings, redis)
     async with InfluxClient(settings) as influx:
         checker = Checker(settings, redis, influx)

@@ -17,11 +17,13 @@ from services.monitor.processes import KnownProcesses, SupervisedProcesses
 from services.monitor.usage import Source
 
 NAME = "system-monitor"
+# A frozen Redis must not keep the monitor from seeing the rest.
+REDIS_TIMEOUT_S = 1.0
 
 
 async def main(settings: SystemMonitorSettings, stop: asyncio.Event) -> None:
     """Watch until `stop` is set."""
-    redis = redis_client(settings)
+    redis = redis_client(settings, socket_timeout_s=REDIS_TIMEOUT_S)
     pulse = Pulse(NAME, settings, redis)
     async with InfluxClient(settings) as influx:
         checker = Checker(settings, redis, influx)

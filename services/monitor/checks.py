@@ -146,8 +146,10 @@ class Checker:
 
     async def _check_heartbeat(self, service: str) -> ServiceState:
         try:
-            data = await self._redis.get(names.heartbeat(service))
-        except RedisError:
+            # A frozen Redis must leave time for the file.
+            async with asyncio.timeout(TIMEOUT_S / 2):
+                data = await self._redis.get(names.heartbeat(service))
+        except (RedisError, TimeoutError):
             return self._check_file(service)
         if data is None:
             last = self._last_seen_ms.get(service)

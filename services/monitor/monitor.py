@@ -25,6 +25,7 @@ from services.monitor.states import Overview
 from services.monitor.usage import Host, Source, SourceError, Usage, sample_host
 
 WAITING_ALERTS = 1000
+CLEAR_S = 15.0
 
 _log = getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Monitor:
         self._checker = checker
         self._source = source
         self._points = PointStore(influx)
-        self._incidents = Incidents()
+        self._incidents = Incidents(clear_s=CLEAR_S)
         self._restored = False
         # Alerts wait here while Redis is away; each is in the log already.
         self._unsent: deque[Alert] = deque(maxlen=WAITING_ALERTS)
@@ -126,13 +127,14 @@ class Monitor:
             level = {"critical": 40, "warning": 30, "info": 20}[alert.level]
             _log.log(level, "alert %s", kv(code=alert.code, text=alert.text))
         self._unsent.extend(alerts)
-        if not self._unsent and self._restored:
+        if not self._unsent:
             return
         try:
             while self._unsent:
                 await _send(self._redis, self._unsent[0])
                 self._unsent.popleft()
-            await self._store_incidents()
+            if self._restored:
+                await self._store_incidents()
         except RedisError as error:
             _log.warning("alerts wait for Redis %s", kv(alerts=len(self._unsent), error=error))
 
