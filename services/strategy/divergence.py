@@ -29,16 +29,23 @@ class Divergence(NamedTuple):
         return self.legs and self.wide and self.stable and self.sustained
 
 
-def opposed(history: History, minutes: int) -> int:
-    """+1 if spot rose and perp fell over the window, -1 the other way round, else 0."""
+def opposed(history: History, minutes: int, z: float) -> int:
+    """+1 if spot rose and perp fell by at least `z` scales each, -1 the other way round, else 0.
+
+    The window must be loaded.
+    """
     window = history.seconds
     last = window.last
     first = last - 60 * minutes
     spot = window.c_spot[last] - window.c_spot[first]
+    least = z * history.spot.scale[minutes]
+    if -least < spot < least:
+        return 0
     perp = window.c_perp[last] - window.c_perp[first]
-    if spot > 0.0 > perp:
-        return 1
-    return -1 if spot < 0.0 < perp else 0
+    least = z * history.perp.scale[minutes]
+    if spot > 0.0:
+        return 1 if perp <= -least else 0
+    return -1 if perp >= least else 0
 
 
 def measure(history: History, direction: int, minutes: int, params: Params) -> Divergence:
@@ -103,7 +110,7 @@ class Detector:
         held = self.held
         now: dict[int, int] = {}
         for w in self._p.div_windows:
-            direction = opposed(history, w)
+            direction = opposed(history, w, self._p.div_leg_z)
             if (
                 direction
                 and direction not in now

@@ -19,7 +19,11 @@ DAY_S = 86_400
 
 
 class History:
-    """Fed with one second after another; scales and context change when a minute closes."""
+    """Fed with one second after another; scales and context change when a minute closes.
+
+    `r5`: median range of the five-minute candles. `thin`: a leg, the price or its range moves too
+    rarely to have a scale. `k`: strength of the context. `close`: newest reference price.
+    """
 
     def __init__(self, params: Params, c_spot: float, c_perp: float) -> None:
         self._p = params
@@ -38,6 +42,7 @@ class History:
         self._gap_windows = tuple(sorted({*params.div_windows, *params.ctx_windows}))
         self.gap_scale: dict[int, float] = {}
         self.r5 = 0.0
+        self.thin = True
         self.environment = Environment.NEUTRAL
         self.k = 0.0
         self.z_price_hour = 0.0
@@ -139,6 +144,8 @@ class History:
             scale.refresh(n)
         self.open_interest.refresh()
         self.r5 = self._range.value
+        least = min(scale.sigma[1] for scale in (self.spot, self.perp, self.price))
+        self.thin = least <= 0.0 or self.r5 <= 0.0
         self.gap_scale = gap_scales(
             self.spot_closes.values,
             self.perp_closes.values,
@@ -180,12 +187,6 @@ class History:
     def context_sign(self) -> int:
         """+1 SHORT_SQUEEZE, -1 LONG_SQUEEZE, 0 NEUTRAL."""
         return SIGN[self.environment]
-
-    @property
-    def thin(self) -> bool:
-        """A leg, the price or its range moves too rarely to have a scale."""
-        one = (self.spot.sigma[1], self.perp.sigma[1], self.price.sigma[1])
-        return min(one) <= 0.0 or self.r5 <= 0.0
 
     @property
     def warm(self) -> bool:

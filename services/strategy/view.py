@@ -79,7 +79,7 @@ def _divergence(history: History, machine: Machine, params: Params) -> dict[str,
         if not divergence.usable(history, w, params):
             windows[str(w)] = None
             continue
-        direction = divergence.opposed(history, w)
+        direction = divergence.opposed(history, w, 0.0)
         found = divergence.measure(history, direction or 1, w, params)
         windows[str(w)] = {**found._asdict(), "direction": direction, "holds": found.holds}
     return {"windows": windows, "long_s": held[1], "short_s": held[-1]}
