@@ -70,6 +70,10 @@ async def _trade(
     else:
         past = None
     await stream.resume()
+    for venue in control.venues:
+        for instrument in venue.instruments if venue.serves_candles else ():
+            # The first candles take a while to compute; live trading must not wait for them.
+            await asyncio.to_thread(market.candles, instrument)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(stream.run())
         if past is not None:

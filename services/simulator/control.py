@@ -31,7 +31,7 @@ class Control:
     ) -> None:
         self._market = market
         self._hub = hub
-        self._venues = venues
+        self.venues = venues
         self._stream = stream
         self._faults = faults
         self.ready = False
@@ -47,7 +47,7 @@ class Control:
 
     def channels(self) -> dict[str, str]:
         """Market id -> channel of its trades in the hub."""
-        return {i.market: v.channel(i) for v in self._venues for i in v.instruments}
+        return {i.market: v.channel(i) for v in self.venues for i in v.instruments}
 
     async def _health(self, _: web.Request) -> web.Response:
         live = self.ready and self._stream.second is not None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterator
 from itertools import islice
 from logging import getLogger
 
-from aggr_server.influx import InfluxClient, InfluxUnavailable
+from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable
 from aggr_server.log import kv
 from aggr_server.wire import COUNT_FIELDS, FLOAT_FIELDS, MARKETS_MEASUREMENT, TIMEFRAMES
 from services.core.names import OI_MEASUREMENT
@@ -20,12 +21,11 @@ SECONDS_S = 4 * 3600 + 40 * 60
 """How far back one-second bars reach: what the strategy needs to be warm, and some more."""
 
 DAY_S = 24 * 3600 + 3600
-OPEN_INTEREST_S = 24 * 3600 - 600
+OPEN_INTEREST_S = 24 * 3600 + 2400
 OPEN_INTEREST_STEP_S = 60
 
-_AGGREGATE = "single"
 _BATCH = 10_000
-_RETRY_S = 1.0
+_RETRY_S = 2.0
 _log = getLogger(__name__)
 
 Seconds = dict[str, tuple[Bars, Bars]]
@@ -68,10 +68,7 @@ def lines(market: Market, seconds: Seconds) -> Iterator[tuple[str, str]]:
 
 
 async def write(influx: InfluxClient, market: Market, seconds: Seconds) -> int:
-    """Write all of it, trying until InfluxDB takes it; the number of points.
-
-    Raises `InfluxError` if the database refuses, for example because the schema is missing.
-    """
+    """Write all of it, trying until InfluxDB takes it; the number of points."""
     count = 0
     source = lines(market, seconds)
     while chunk := await asyncio.to_thread(lambda: list(islice(source, _BATCH))):
@@ -91,7 +88,13 @@ async def _write(influx: InfluxClient, policy: str, batch: list[str]) -> None:
             return
         except InfluxUnavailable as error:
             _log.warning("history waits for InfluxDB %s", kv(error=error))
-            await asyncio.sleep(_RETRY_S)
+        except InfluxError as error:
+            _log.error(
+                "InfluxDB refuses the history; check INFLUX_PASSWORD, and that influx-init has run "
+                "%s",
+                kv(error=error),
+            )
+        await asyncio.sleep(_RETRY_S * (1.0 + random.random()))
 
 
 def _bar_lines(found: Bars, prefix: str, anchor: int) -> Iterator[str]:
@@ -112,17 +115,13 @@ def _open_interest(
 ) -> Iterator[tuple[str, str]]:
     tags = (
         f"{OI_MEASUREMENT},symbol={instrument.base}{instrument.quote},"
-        f"exchange={instrument.exchange},aggregate_type={_AGGREGATE}"
+        f"exchange={instrument.exchange},aggregate_type=exchange"
     )
     first = -(-(anchor - OPEN_INTEREST_S) // OPEN_INTEREST_STEP_S) * OPEN_INTEREST_STEP_S
     path = market.coarse_bars(instrument, first - anchor, 0)
     for second in range(first, anchor, OPEN_INTEREST_STEP_S):
         coins = market.open_interest(instrument, second)
         price = float(path.close[second - first])
-        yield (
-            "",
-            (
-                f"{tags} coins={coins!r},usd={coins * price!r},price={price!r},raw={coins!r},"
-                f'unit="base" {second}'
-            ),
-        )
+        figures = f"coins={coins!r},open_interest={coins * price!r},price={price!r}"
+        raw = f'raw={coins * instrument.oi_factor!r},unit="{instrument.oi_unit}"'
+        yield "", f"{tags} {figures},{raw} {second}"

@@ -14,7 +14,8 @@ class Instrument:
     integer ticks of 10**-price_decimals, sizes integer lots of 10**-size_decimals native units,
     and one native unit is 10**-contract_decimals base coins. `share`: of its class's volume.
     `rate`: mean trades per second. `basis_bp`: price against the reference; `quiet`: share of
-    seconds without a trade. `oi_share`: of the base symbol's open interest.
+    seconds without a trade. `oi_share`: of the base symbol's open interest, which the venue
+    publishes in `oi_unit`, `oi_factor` times the coins.
     """
 
     market: str
@@ -30,6 +31,8 @@ class Instrument:
     quiet: float = 0.0
     contract_decimals: int = 0
     oi_share: float = 0.0
+    oi_factor: float = 1.0
+    oi_unit: Literal["base", "contracts"] = "base"
 
     @property
     def exchange(self) -> str:

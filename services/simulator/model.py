@@ -7,13 +7,14 @@ that it comes out the same, bit for bit, whenever and in whatever portions it is
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 from services.simulator import noise
 from services.simulator.noise import Floats, Ints
-from services.simulator.scenario import Script
+from services.simulator.scenario import Script, Segment
 
 BLOCK_S = 3600
 HISTORY_S = 25 * BLOCK_S
@@ -24,8 +25,10 @@ _WICK_NOISE = 2e-5
 _WICK_DEPTH = 8e-4
 _WICK_BEFORE_END_S = 45
 _WICK_VOLUME_S = 60
+_WICK_BUSY = 3.0
 _OI_NOISE_PER_MINUTE = 2e-4
 _SPOT_NOISE, _PERP_NOISE = 10.0, 15.0
+_BLOCKS_KEPT = 2
 _SPOT_IDLE, _PERP_IDLE = 20.0, 30.0
 
 
@@ -43,7 +46,7 @@ class BaseAsset:
 
 
 BASES = (
-    BaseAsset("BTC", 96_000.0, 1_000.0, 2_500.0, 300_000.0, 50, 1),
+    BaseAsset("BTC", 96_000.0, 1_000.0, 2_500.0, 300_000.0, 35, 1),
     BaseAsset("ETH", 3_400.0, 500.0, 1_200.0, 2_400_000.0, 420, -1),
 )
 
@@ -94,13 +97,16 @@ class Path:
         # Price and open interest at the start of each block that was reached so far.
         self._carry: list[tuple[float, float]] = [(float(np.log(base.start_price)), 0.0)]
         self._recent: dict[int, Flow] = {}
+        # The history is computed in a thread while requests are being answered.
+        self._lock = threading.Lock()
 
     def seconds(self, start: int, end: int) -> Flow:
         """Seconds [start, end). Raises `ValueError` before the beginning of the history."""
         if start < -HISTORY_S or end <= start:
             raise ValueError(f"no path for seconds [{start}, {end})")
         blocks = range(start // BLOCK_S, (end - 1) // BLOCK_S + 1)
-        pieces = [self._block(number).cut(start, end) for number in blocks]
+        with self._lock:
+            pieces = [self._block(number).cut(start, end) for number in blocks]
         if len(pieces) == 1:
             return pieces[0]
         return Flow(
@@ -112,55 +118,83 @@ class Path:
             return self._recent[number]
         while len(self._carry) <= number - self._first:
             self._compute(self._first + len(self._carry) - 1)
+        if number in self._recent:
+            return self._recent[number]
         return self._compute(number)
 
     def _compute(self, number: int) -> Flow:
         index = np.arange(number * BLOCK_S, (number + 1) * BLOCK_S, dtype=np.int64)
-        spot = _SPOT_NOISE * noise.centred(self._keys["spot"], index)
-        perp = _PERP_NOISE * noise.centred(self._keys["perp"], index)
-        step = _PRICE_NOISE * noise.centred(self._keys["price"], index)
-        wick = np.abs(noise.centred(self._keys["wick"], index)) * _WICK_NOISE
-        wick_low = np.abs(noise.centred(self._keys["wick"], index - 7)) * _WICK_NOISE
-        oi = np.where(
-            index % 60 == 0, _OI_NOISE_PER_MINUTE * noise.centred(self._keys["oi"], index), 0.0
-        )
-        busy = np.ones(BLOCK_S)
-        pierced = np.zeros(BLOCK_S)
+        draft = self._noise(index)
         for segment in self.script.between(number * BLOCK_S, (number + 1) * BLOCK_S):
-            where = (index >= segment.start) & (index < segment.end)
-            shape, sign = segment.step, segment.direction
-            spot[where] = spot[where] * shape.flow_noise + sign * shape.spot
-            perp[where] = perp[where] * shape.flow_noise + sign * shape.perp
-            step[where] *= shape.price_noise
-            step[where] += sign * shape.move_bp * 1e-4 / shape.seconds
-            oi[where] += shape.oi / shape.seconds
-            if shape.wick:
-                busy[(index >= segment.end - _WICK_VOLUME_S) & where] = 3.0
-                pierced[index == segment.end - _WICK_BEFORE_END_S] = sign
+            draft.stage(segment)
         start, start_oi = self._carry[number - self._first]
-        close = start + np.cumsum(step)
-        total_oi = start_oi + np.cumsum(oi)
+        close = start + np.cumsum(draft.step)
+        oi = start_oi + np.cumsum(draft.oi)
         if len(self._carry) == number - self._first + 1:
-            self._carry.append((float(close[-1]), float(total_oi[-1])))
+            self._carry.append((float(close[-1]), float(oi[-1])))
         opened = np.concatenate(([start], close[:-1]))
-        low = np.minimum(opened, close) - np.where(pierced > 0, _WICK_DEPTH, wick_low)
-        high = np.maximum(opened, close) + np.where(pierced < 0, _WICK_DEPTH, wick)
+        base = self.base
         flow = Flow(
             index,
-            spot * self.base.spot_unit_usd,
-            perp * self.base.perp_unit_usd,
-            busy * (_SPOT_IDLE + np.abs(spot)) * self.base.spot_unit_usd,
-            busy * (_PERP_IDLE + np.abs(perp)) * self.base.perp_unit_usd,
+            draft.spot * base.spot_unit_usd,
+            draft.perp * base.perp_unit_usd,
+            draft.busy * (_SPOT_IDLE + np.abs(draft.spot)) * base.spot_unit_usd,
+            draft.busy * (_PERP_IDLE + np.abs(draft.perp)) * base.perp_unit_usd,
             opened,
             close,
-            high,
-            low,
-            total_oi,
+            np.maximum(opened, close) + draft.above,
+            np.minimum(opened, close) - draft.below,
+            oi,
         )
-        if len(self._recent) > 2:
+        if len(self._recent) > _BLOCKS_KEPT:
             self._recent.pop(min(self._recent))
         self._recent[number] = flow
         return flow
+
+    def _noise(self, index: Ints) -> _Draft:
+        keys = self._keys
+        minute = np.where(index % 60 == 0, _OI_NOISE_PER_MINUTE, 0.0)
+        return _Draft(
+            index,
+            spot=_SPOT_NOISE * noise.centred(keys["spot"], index),
+            perp=_PERP_NOISE * noise.centred(keys["perp"], index),
+            step=_PRICE_NOISE * noise.centred(keys["price"], index),
+            above=_WICK_NOISE * np.abs(noise.centred(keys["wick"], index)),
+            below=_WICK_NOISE * np.abs(noise.centred(keys["wick"], index - 7)),
+            oi=minute * noise.centred(keys["oi"], index),
+            busy=np.ones(len(index)),
+        )
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A block while it is being staged, in units of flow and changes of logarithms.
+
+    `above`, `below`: how far the price reached beyond open and close. `busy`: multiplies volumes.
+    """
+
+    index: Ints
+    spot: Floats
+    perp: Floats
+    step: Floats
+    above: Floats
+    below: Floats
+    oi: Floats
+    busy: Floats
+
+    def stage(self, segment: Segment) -> None:
+        """Put the script's drifts, moves and wicks on top of the noise."""
+        index, shape, sign = self.index, segment.step, segment.direction
+        where = (index >= segment.start) & (index < segment.end)
+        self.spot[where] = self.spot[where] * shape.flow_noise + sign * shape.spot
+        self.perp[where] = self.perp[where] * shape.flow_noise + sign * shape.perp
+        self.step[where] *= shape.price_noise
+        self.step[where] += sign * shape.move_bp * 1e-4 / shape.seconds
+        self.oi[where] += shape.oi / shape.seconds
+        if shape.wick:
+            self.busy[where & (index >= segment.end - _WICK_VOLUME_S)] = _WICK_BUSY
+            beyond = self.below if sign > 0 else self.above
+            beyond[index == segment.end - _WICK_BEFORE_END_S] = _WICK_DEPTH
 
 
 class Model:

@@ -18,7 +18,7 @@ AHEAD_S = 0.4
 """How long before a second begins its trades are made."""
 
 CATCH_UP_S = 3600
-_TIDY_MS = 4
+_TIMER_GRAIN_S = 0.001
 _log = getLogger(__name__)
 
 
@@ -67,7 +67,7 @@ class Stream:
         position = 0
         while position < len(trades):
             await _until(trades[position].ts_ms / 1000)
-            now_ms = self._market.clock() + _TIDY_MS
+            now_ms = self._market.clock()
             end = position + 1
             while end < len(trades) and trades[end].ts_ms <= now_ms:
                 end += 1
@@ -85,7 +85,7 @@ class Stream:
 
 
 async def _until(wall_s: float) -> None:
-    """Sleep until a moment of the wall clock, or a fraction of a millisecond before it."""
+    """Sleep until a moment of the wall clock, never shorter: no trade leaves before it happens."""
     left = wall_s - time.time()
     if left > 0:
-        await asyncio.sleep(left)
+        await asyncio.sleep(left + _TIMER_GRAIN_S)

@@ -37,6 +37,7 @@ class Venue(ABC):
     instruments: ClassVar[tuple[Instrument, ...]]
     ping_interval_s: ClassVar[float | None] = None
     silence_s: ClassVar[float | None] = None
+    serves_candles: ClassVar[bool] = False
 
     def __init__(self, market: Market, hub: Hub) -> None:
         self.market = market

@@ -36,6 +36,7 @@ class BinanceDialect(Venue):
     """
 
     streams: ClassVar[Mapping[str, tuple[str, ...]]]
+    serves_candles = True
 
     def channel(self, instrument: Instrument) -> str:
         return self._stream(instrument, "aggTrade")

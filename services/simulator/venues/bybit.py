@@ -21,10 +21,32 @@ INSTRUMENTS = (
         "BYBIT:ETHUSDT-SPOT", "ETH", "USDT", "spot", "ETHUSDT", 2, 5, 0.15, 5.0, -1.0, quiet=0.08
     ),
     Instrument(
-        "BYBIT:BTCUSDT", "BTC", "USDT", "perp", "BTCUSDT", 1, 3, 0.25, 10.0, 0.2, oi_share=0.30
+        "BYBIT:BTCUSDT",
+        "BTC",
+        "USDT",
+        "perp",
+        "BTCUSDT",
+        1,
+        3,
+        0.25,
+        10.0,
+        0.2,
+        oi_share=0.30,
+        oi_factor=2.0,
     ),
     Instrument(
-        "BYBIT:ETHUSDT", "ETH", "USDT", "perp", "ETHUSDT", 2, 2, 0.25, 9.0, 0.2, oi_share=0.30
+        "BYBIT:ETHUSDT",
+        "ETH",
+        "USDT",
+        "perp",
+        "ETHUSDT",
+        2,
+        2,
+        0.25,
+        9.0,
+        0.2,
+        oi_share=0.30,
+        oi_factor=2.0,
     ),
 )
 

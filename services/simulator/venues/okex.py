@@ -19,9 +19,9 @@ INSTRUMENTS = (
     Instrument("OKEX:ETH-USDT", "ETH", "USDT", "spot", "ETH-USDT", 2, 6, 0.15, 5.0, -0.9,
                quiet=0.08),
     Instrument("OKEX:BTC-USDT-SWAP", "BTC", "USDT", "perp", "BTC-USDT-SWAP", 1, 2, 0.25, 9.0, 0.1,
-               contract_decimals=2, oi_share=0.25),
+               contract_decimals=2, oi_share=0.25, oi_factor=100.0, oi_unit="contracts"),
     Instrument("OKEX:ETH-USDT-SWAP", "ETH", "USDT", "perp", "ETH-USDT-SWAP", 2, 2, 0.25, 8.0, 0.1,
-               contract_decimals=1, oi_share=0.25),
+               contract_decimals=1, oi_share=0.25, oi_factor=10.0, oi_unit="contracts"),
 )  # fmt: skip
 
 _LIQUIDATIONS = "liquidation-orders"
@@ -131,7 +131,7 @@ class Okex(Venue):
             coins, price = self.market.open_interest(i), self.market.last_price(i)
             rows.append({
                 "instId": i.native, "instType": "SWAP",
-                "oi": f"{coins * 10**i.contract_decimals:.2f}", "oiCcy": f"{coins:.4f}",
+                "oi": f"{coins * i.oi_factor:.2f}", "oiCcy": f"{coins:.4f}",
                 "oiUsd": f"{coins * price:.2f}", "ts": str(self.market.clock()),
             })  # fmt: skip
         return _ok(rows) if rows else _unknown()
