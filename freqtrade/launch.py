@@ -20,6 +20,9 @@ from services.core.settings import ExecutorSettings
 HERE = Path(__file__).resolve().parent
 BAD_SETTINGS_EXIT = 78  # EX_CONFIG of sysexits.h
 STOPPED_BY_SIGNAL = 130
+DRY_RUN = "FREQTRADE__DRY_RUN"
+LISTEN_ADDRESS = "FREQTRADE__API_SERVER__LISTEN_IP_ADDRESS"
+LISTEN_PORT = "FREQTRADE__API_SERVER__LISTEN_PORT"
 SHORTEST_PASSWORD = 12
 SHORTEST_JWT_SECRET = 32
 # Printed in freqtrade's documentation and example files, so known to everybody.
@@ -87,10 +90,8 @@ def check_secrets(settings: ExecutorSettings) -> None:
 def check_port(config: dict[str, Any]) -> None:
     """Raises `Refused` if the API could not listen."""
     server = config.get("api_server", {})
-    address = os.environ.get(
-        "FREQTRADE__API_SERVER__LISTEN_IP_ADDRESS", server.get("listen_ip_address", "127.0.0.1")
-    )
-    port = os.environ.get("FREQTRADE__API_SERVER__LISTEN_PORT", server.get("listen_port", 8080))
+    address = _outside(LISTEN_ADDRESS, server.get("listen_ip_address", "127.0.0.1"))
+    port = _outside(LISTEN_PORT, server.get("listen_port", 8080))
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -99,7 +100,7 @@ def check_port(config: dict[str, Any]) -> None:
         except (OSError, ValueError, OverflowError) as error:
             raise Refused(
                 f"the API cannot listen on {address}:{port}: {error}. Stop what uses the port, or "
-                "set FREQTRADE__API_SERVER__LISTEN_PORT to a free one."
+                f"set {LISTEN_PORT} to a free one."
             ) from None
 
 
@@ -108,12 +109,23 @@ def is_dry_run(config: dict[str, Any]) -> bool:
 
     Raises `Refused` if the value is neither true nor false.
     """
-    value = os.environ.get("FREQTRADE__DRY_RUN", config.get("dry_run", True))
+    value = _outside(DRY_RUN, config.get("dry_run", True))
     if isinstance(value, str):
         value = {"true": True, "t": True, "false": False, "f": False}.get(value.lower(), value)
     if not isinstance(value, bool):
         raise Refused(f"dry_run is {value!r}; it must be true or false. Correct the configuration.")
     return value
+
+
+def _outside(name: str, inside: Any) -> Any:
+    """A variable of freqtrade's, or what its file says.
+
+    Compose passes unset variables empty; freqtrade would take an empty text for the value.
+    """
+    if not os.environ.get(name, "").strip():
+        os.environ.pop(name, None)
+        return inside
+    return os.environ[name].strip()
 
 
 def prepare(settings: ExecutorSettings) -> list[str]:

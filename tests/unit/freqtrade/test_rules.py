@@ -1,0 +1,259 @@
+"""Which signals may be executed, and with what stake, leverage and stop."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.core.records import Signal
+from squeezeflow import rules
+
+NOW_MS = 1_800_000_000_000
+MARKET = {"symbol": "BTCUSDT", "pair": "BTC/USDT:USDT"}
+
+
+def entry(**changes: Any) -> Signal:
+    """A valid long entry."""
+    values: dict[str, Any] = {
+        "event": "ENTRY",
+        "signal_id": "id-1",
+        "setup_id": "BTC:1:0",
+        "timestamp": "2027-01-15T08:00:00.000Z",
+        "ts_ms": NOW_MS,
+        "refreshed_ms": NOW_MS,
+        "valid_until_ms": NOW_MS + 60_000,
+        **MARKET,
+        "base_symbol": "BTC",
+        "action": "LONG",
+        "score": 6.0,
+        "score_breakdown": {},
+        "position_size_factor": 1.0,
+        "leverage": 3,
+        "entry_price": 100.0,
+        "invalidation_price": 99.0,
+        "max_deviation": 0.003,
+        "stop_price": 95.0,
+        "ttl": 5,
+        "confidence": 0.7,
+        "reset_type": "A",
+        "context": {},
+        "oi": {},
+        "cvd": {},
+        "coverage": 1.0,
+        "reasoning": "",
+        "mode": "paper",
+    }
+    return Signal(**{**values, **changes})
+
+
+def close(parent: str | None) -> Signal:
+    """A CLOSE signal."""
+    return entry(action="CLOSE", event="EXIT", signal_id="id-2", parent_signal_id=parent)
+
+
+def defect(signal: Signal, *, dry_run: bool = True) -> str | None:
+    """Judged on the BTC market."""
+    return rules.defect(signal, **MARKET, dry_run=dry_run)
+
+
+def test_signal_survives_the_wire() -> None:
+    assert rules.decode(msgspec.json.encode(entry())) == entry()
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"{}", b'{"schema":"sf.signal.v1"}', b"\xff"])
+def test_garbage_is_no_signal(raw: bytes) -> None:
+    with pytest.raises(rules.BadSignal):
+        rules.decode(raw)
+
+
+def test_signal_of_another_schema_is_refused() -> None:
+    with pytest.raises(rules.BadSignal, match=r"schema is sf\.signal\.v2"):
+        rules.decode(msgspec.json.encode(entry(schema="sf.signal.v2")))
+
+
+def test_tag_leads_back_to_the_signal() -> None:
+    assert rules.signal_id_of(rules.entry_tag("id-1")) == "id-1"
+
+
+@pytest.mark.parametrize("tag", [None, "", "id-1", "sf:", "force_entry"])
+def test_foreign_tag_has_no_signal(tag: str | None) -> None:
+    assert rules.signal_id_of(tag) is None
+
+
+@pytest.mark.parametrize(
+    ("now_ms", "fresh"),
+    [
+        (NOW_MS, True),
+        (NOW_MS + 5_000, True),
+        (NOW_MS + 5_001, False),
+        (NOW_MS - 5_001, False),
+    ],
+)
+def test_entry_is_fresh_for_five_seconds_after_its_refresh(now_ms: int, fresh: bool) -> None:
+    assert rules.is_fresh(entry(), now_ms) is fresh
+
+
+def test_refreshed_entry_ends_with_its_window() -> None:
+    signal = entry(refreshed_ms=NOW_MS + 60_000)
+    assert rules.is_fresh(signal, NOW_MS + 60_000)
+    assert not rules.is_fresh(signal, NOW_MS + 60_001)
+
+
+def test_good_entries_have_no_defect() -> None:
+    assert defect(entry()) is None
+    assert defect(entry(action="SHORT", stop_price=105.0)) is None
+    assert defect(entry(stop_price=None)) is None
+    assert defect(entry(mode="live"), dry_run=False) is None
+
+
+@pytest.mark.parametrize("changes", [{"symbol": "ETHUSDT"}, {"pair": "ETH/USDT:USDT"}])
+def test_entry_for_another_market_is_foreign(changes: dict[str, str]) -> None:
+    assert defect(entry(**changes)) == "foreign_market"
+
+
+def test_only_live_signals_move_money() -> None:
+    assert defect(entry(mode="paper"), dry_run=False) == "wrong_mode"
+    assert defect(entry(mode="backtest"), dry_run=True) == "wrong_mode"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"position_size_factor": 0.0},
+        {"position_size_factor": -1.0},
+        {"position_size_factor": math.inf},
+        {"leverage": 0},
+        {"entry_price": 0.0},
+        {"entry_price": math.nan},
+        {"max_deviation": 0.0},
+        {"max_deviation": math.inf},
+        {"stop_price": 0.0},
+        {"stop_price": math.nan},
+        {"stop_price": 101.0},
+        {"action": "SHORT", "stop_price": 99.0},
+    ],
+)
+def test_values_that_make_no_sense_are_refused(changes: dict[str, Any]) -> None:
+    assert defect(entry(**changes)) == "bad_values"
+
+
+@pytest.mark.parametrize(
+    ("rate", "away"),
+    [(100.0, False), (100.29, False), (99.71, False), (100.31, True), (99.69, True)],
+)
+def test_rate_may_deviate_by_the_signals_bound_either_way(rate: float, away: bool) -> None:
+    assert rules.deviates(entry(), rate) is away
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf])
+def test_impossible_rate_deviates(rate: float) -> None:
+    assert rules.deviates(entry(), rate)
+
+
+@pytest.mark.parametrize(
+    ("factor", "smallest", "largest", "expected"),
+    [
+        (1.0, 10.0, 1_000.0, 100.0),
+        (0.5, 10.0, 1_000.0, 50.0),
+        (1.5, None, 1_000.0, 150.0),
+        (9.0, 10.0, 1_000.0, 150.0),
+        (0.5, 75.0, 1_000.0, 75.0),
+        (1.5, 10.0, 120.0, 120.0),
+        (1.0, 10.0, 5.0, 0.0),
+        (1.0, None, 0.0, 0.0),
+    ],
+)
+def test_stake_follows_the_factor_within_limits(
+    factor: float, smallest: float | None, largest: float, expected: float
+) -> None:
+    signal = entry(position_size_factor=factor)
+    assert rules.stake(signal, 100.0, smallest, largest) == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "own", "exchange", "expected"),
+    [(3, 5, 125.0, 3.0), (50, 5, 125.0, 5.0), (5, 10, 2.0, 2.0), (3, 5, 0.0, 1.0)],
+)
+def test_leverage_is_capped_by_both_limits(
+    wanted: int, own: int, exchange: float, expected: float
+) -> None:
+    assert rules.leverage(entry(leverage=wanted), own, exchange) == expected
+
+
+def test_close_belongs_to_the_trade_of_its_parent_only() -> None:
+    assert rules.closes(close("id-1"), "id-1")
+    assert not rules.closes(close("id-1"), "id-3")
+    assert not rules.closes(close(None), None)
+    assert not rules.closes(entry(parent_signal_id="id-1"), "id-1")
+
+
+def test_exit_tag_is_the_reason_in_lower_case() -> None:
+    assert rules.exit_tag(entry(exit_reason="RANGE_BREAK")) == "sf_range_break"
+    assert rules.exit_tag(entry()) == "sf_close"
+
+
+def test_fallback_stop_is_eight_percent_but_within_half_the_margin() -> None:
+    assert rules.fallback_stop(100.0, False, 3.0) == pytest.approx(100 * math.exp(-0.08))
+    assert rules.fallback_stop(100.0, True, 3.0) == pytest.approx(100 * math.exp(0.08))
+    assert rules.fallback_stop(100.0, False, 20.0) == pytest.approx(100 * math.exp(-0.025))
+
+
+@given(
+    rate=st.floats(1.0, 1e5),
+    distance=st.floats(0.001, 0.3),
+    leverage=st.floats(1.0, 20.0),
+    is_short=st.booleans(),
+)
+def test_stop_ratio_gives_back_the_price_by_freqtrades_formula(
+    rate: float, distance: float, leverage: float, is_short: bool
+) -> None:
+    stop = rate * (1 + distance if is_short else 1 - distance)
+    ratio = rules.stop_ratio(stop, rate, is_short, leverage)
+    by_freqtrade = rate * (1 + ratio / leverage if is_short else 1 - ratio / leverage)
+    assert by_freqtrade == pytest.approx(stop, rel=1e-9)
+
+
+@pytest.mark.parametrize(("stop", "is_short"), [(101.0, False), (99.0, True)])
+def test_rate_beyond_the_stop_still_has_a_stop(stop: float, is_short: bool) -> None:
+    assert 0 < rules.stop_ratio(stop, 100.0, is_short, 5.0) <= 0.001
+
+
+@pytest.mark.parametrize(
+    ("current", "is_short", "done"),
+    [
+        (None, False, False),
+        (0.0, False, False),
+        (80.0, False, False),
+        (95.0, False, True),
+        (96.0, False, True),
+        (120.0, True, False),
+        (95.0, True, True),
+        (94.0, True, True),
+    ],
+)
+def test_stop_is_set_once_it_is_at_least_as_tight(
+    current: float | None, is_short: bool, done: bool
+) -> None:
+    assert rules.stop_is_set(current, 95.0, is_short) is done
+
+
+def test_lower_fence_is_shut_out_per_symbol() -> None:
+    fences = rules.Fences()
+    assert fences.admits(entry(fence=2), NOW_MS)
+    assert not fences.admits(entry(fence=1), NOW_MS + 1)
+    assert fences.admits(entry(fence=2), NOW_MS + 2)
+    assert fences.admits(entry(fence=3), NOW_MS + 3)
+    assert not fences.admits(entry(fence=2), NOW_MS + 4)
+    assert fences.admits(entry(fence=1, symbol="ETHUSDT"), NOW_MS + 5)
+
+
+def test_fence_is_forgotten_after_ten_quiet_minutes() -> None:
+    fences = rules.Fences()
+    assert fences.admits(entry(fence=9), NOW_MS)
+    assert not fences.admits(entry(fence=1), NOW_MS + 599_999)
+    assert fences.admits(entry(fence=1), NOW_MS + 600_000)
