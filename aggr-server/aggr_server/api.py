@@ -80,10 +80,12 @@ class Api:
         if to_ms > MAX_TIME_MS:
             return _error(400, "times are in milliseconds")
         markets = [name for part in parts[3].split("+") if (name := unquote(part).strip())]
-        recent = self._collector.builder.recent(-(-from_ms // 1000), -(-to_ms // 1000), markets)
+        recent = self._collector.builder.recent(
+            -(-from_ms // 1000), -(-to_ms // 1000), markets or None
+        )
         try:
             results = await self._history.fetch(
-                timeframe, from_ms, to_ms, markets, now_ms(), recent if markets else ()
+                timeframe, from_ms, to_ms, markets, now_ms(), recent
             )
         except (InfluxError, InfluxUnavailable) as error:
             if self._complain():

@@ -116,6 +116,8 @@ class Bus:
             _log.warning("redis away %s", kv(error=error, remedy=remedy, dropped=self.dropped))
 
     async def _send(self) -> None:
+        if not self.connected:
+            await self._redis.ping()
         now = time.monotonic()
         if self._announce_now or now - self._announced >= MARKETS_EVERY_S:
             await self._send_markets()

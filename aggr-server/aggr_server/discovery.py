@@ -65,4 +65,4 @@ async def _get(session: aiohttp.ClientSession, url: str) -> bytes:
             reason = f"{url} answered {response.status}" + (f": {hint}" if hint else "")
             raise DiscoveryFailed(reason, retry_after_s(response.headers))
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise DiscoveryFailed(f"{url}: {error or type(error).__name__}") from error
+        raise DiscoveryFailed(f"{url}: {str(error) or type(error).__name__}") from error

@@ -104,6 +104,7 @@ class Feed:
         self._answers_due = 0
         self._confirmed = asyncio.Event()
         self._parse_error_line = Occasionally(60.0)
+        self._complain = Occasionally(30.0)
 
     @property
     def is_live(self) -> bool:
@@ -127,19 +128,19 @@ class Feed:
                 self.last_error = str(error)
             if time.monotonic() - started > STEADY_AFTER_S:
                 self._backoff.reset()
-            self.state = State.WAITING
-            self.reconnects += 1
             delay_s = max(delay_s, self._backoff.next())
-            _log.warning(
-                "feed broke %s",
-                kv(
-                    feed=self.name,
-                    markets=len(self.markets),
-                    error=self.last_error,
-                    retry_s=round(delay_s, 1),
-                ),
-            )
+            self._report_break(delay_s)
             await asyncio.sleep(delay_s)
+
+    def _report_break(self, delay_s: float) -> None:
+        was_live = self.is_live
+        self.state = State.WAITING
+        self.reconnects += 1
+        if self._complain() or was_live:
+            retry_s = round(delay_s, 1)
+            _log.warning(
+                "feed broke %s", kv(feed=self.name, error=self.last_error, retry_s=retry_s)
+            )
 
     async def _connection(self) -> None:
         socket = await self._connector.connect(self._url)

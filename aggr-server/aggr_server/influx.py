@@ -108,5 +108,5 @@ class InfluxClient:
                 return answer
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise InfluxUnavailable(
-                f"{self._base}{path}: {error or type(error).__name__}"
+                f"{self._base}{path}: {str(error) or type(error).__name__}"
             ) from error

@@ -104,6 +104,8 @@ class Writer:
     async def flush(self) -> bool:
         """Write everything that waits; False if InfluxDB could not take it."""
         try:
+            if not self.connected:
+                await self._influx.ping()
             await self._find_down_gaps()
             await self._write_bars()
             await self._write_records()
