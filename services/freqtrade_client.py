@@ -81,9 +81,10 @@ class FreqtradeClient:
 
     def __init__(self, settings: FreqtradeSettings, *, timeout_s: float = TIMEOUT_S) -> None:
         self._base = settings.freqtrade_api_url.rstrip("/") + "/api/v1"
-        self._auth = aiohttp.BasicAuth(
+        login = aiohttp.encode_basic_auth(
             settings.freqtrade_api_username, settings.freqtrade_api_password
         )
+        self._headers = {"Authorization": login}
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
 
@@ -130,7 +131,7 @@ class FreqtradeClient:
         self, path: str, answer_type: type[T], params: dict[str, str] | None = None
     ) -> T:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout, auth=self._auth)
+            self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers)
         url = self._base + path
         try:
             async with self._session.get(url, params=params) as response:

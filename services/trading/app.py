@@ -100,6 +100,7 @@ class App:
         params = strategy_params(settings)
         exchange = settings.squeezeflow_execution_exchange
         self.directory = Directory(bases)
+        self._classified = asyncio.Event()
         self.traders = {base: SymbolTrader(base, params, exchange) for base in bases}
         symbols = [trader.names.symbol for trader in self.traders.values()]
         owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -162,8 +163,7 @@ class App:
                     tasks.create_task(part)
                     for part in (
                         self._directory_loop(),
-                        self.feed.run(),
-                        self._first_second(),
+                        self._follow(),
                         self.cycle.run(),
                         self.outbox.run(),
                         self.record.run(),
@@ -177,10 +177,14 @@ class App:
                 await stop.wait()
                 for task in running:
                     task.cancel()
+            await self._write_last()
         finally:
-            await self._close()
+            await self.freqtrade.close()
+            await self.influx.close()
+            await self.redis.aclose()
+            await self._blocking.aclose()
 
-    async def _close(self) -> None:
+    async def _write_last(self) -> None:
         for trader in self.traders.values():
             if trader.live and trader.names.symbol in self.leases.kept:
                 self.desk.save(trader)
@@ -190,10 +194,13 @@ class App:
         except RedisError as error:
             _log.warning("last state not written %s", kv(error=error))
         await self.record.drain()
-        await self.freqtrade.close()
-        await self.influx.close()
-        await self.redis.aclose()
-        await self._blocking.aclose()
+
+    async def _follow(self) -> None:
+        # Bars of markets whose class is not known could not be used.
+        await self._classified.wait()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.feed.run())
+            tasks.create_task(self._first_second())
 
     async def _first_second(self) -> None:
         # Without a message the seconds begin by the clock and come out of InfluxDB.
@@ -219,7 +226,7 @@ class App:
                     elif symbol not in self.leases.kept and symbol in loading:
                         loading.pop(symbol).cancel()
                         self.outbox.forget(symbol)
-                        trader.reset()
+                        trader.leave()
                 await self.leases.changed()
 
     async def _load(self, trader: SymbolTrader, limit: asyncio.Semaphore) -> None:
@@ -249,6 +256,8 @@ class App:
         if self.directory.update(found):
             for base, trader in self.traders.items():
                 trader.aggregator.add_markets(self.directory.of_base(base))
+        if any(self.directory.of_base(base) for base in self.traders):
+            self._classified.set()
         return all(self.directory.of_base(base) for base in self.traders)
 
     def _markets(self) -> list[Market]:

@@ -193,7 +193,8 @@ class Outbox:
             if signal is None:
                 pipe.delete(names.signal(symbol))
             elif self._valid(signal, now_ms):
-                pipe.setex(names.signal(symbol), signal.ttl, _encode(_refreshed(signal, now_ms)))
+                data = _encode(_refreshed(signal, now_ms))
+                pipe.set(names.signal(symbol), data, ex=signal.ttl)
         for signal in announced:
             data = _encode(signal)
             pipe.publish(names.SIGNALS_CHANNEL, data)

@@ -52,15 +52,21 @@ class SymbolTrader:
         self.params = params
         self._exchange = execution_exchange
         self._make_engine = engine
+        self.backlog: deque[ClosedBars] = deque(maxlen=MAX_BACKLOG_S)
+        self.arrived = asyncio.Event()
+        self.reset()
+
+    def leave(self) -> None:
+        """Follow the symbol no longer."""
+        self.backlog.clear()
+        self.arrived.clear()
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything but the name: not loaded."""
+        """Forget everything but the name and the seconds that wait: not loaded."""
         self.engine = self._make_engine(self.names.base, self.params, epoch=uuid.uuid4().hex)
         self.aggregator = Aggregator((), self._exchange)
         self.oi = OpenInterestSeries()
-        self.backlog: deque[ClosedBars] = deque(maxlen=MAX_BACKLOG_S)
-        self.arrived = asyncio.Event()
         self.live = False
         self.signal: Signal | None = None
         self.holding: Holding | None = None
