@@ -119,9 +119,12 @@ class Checker:
         status, document = await self._get(url)
         if status == 0:
             return self._down(service, document)
-        if status == 200:
-            return _up(_summary(document) or "its health page says so")
-        return self._down(service, _summary(document) or f"its health page answers {status}")
+        summary = _summary(document)
+        if status != 200:
+            return self._down(service, summary or f"its health page answers {status}")
+        if isinstance(document, dict) and document.get("status") == "degraded":
+            return _degraded(summary, self._look(service))
+        return _up(f"its health page answers {summary or 'well'}")
 
     async def _check_freqtrade(self) -> ServiceState:
         base = f"{self._settings.freqtrade_api_url.rstrip('/')}/api/v1"
@@ -224,10 +227,13 @@ def _degraded(detail: str, remedy: str) -> ServiceState:
 
 
 def _summary(document: Any) -> str:
+    """What a health page says of itself, its `problems` first."""
     if not isinstance(document, dict):
         return ""
-    found = document.get("reason") or document.get("detail") or document.get("status") or ""
-    return str(found)[:200]
+    problems = document.get("problems")
+    if isinstance(problems, list) and problems:
+        return "; ".join(map(str, problems))[:200]
+    return str(document.get("reason") or document.get("status") or "")[:200]
 
 
 def _text(error: BaseException) -> str:

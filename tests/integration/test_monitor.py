@@ -41,6 +41,7 @@ class Others:
 
     def __init__(self) -> None:
         self.collector_status = 200
+        self.problems: list[str] = []
         self.last_turn_age_s = 1.0
         self.hang = False
 
@@ -53,8 +54,10 @@ class Others:
         return application
 
     async def _collector(self, _: web.Request) -> web.Response:
-        status = "ok" if self.collector_status == 200 else "no trades for 40 s"
-        return web.json_response({"status": status}, status=self.collector_status)
+        failed = self.collector_status != 200
+        status = "failed" if failed else "degraded" if self.problems else "ok"
+        document = {"status": status, "problems": self.problems}
+        return web.json_response(document, status=self.collector_status)
 
     async def _ping(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "pong"})
@@ -137,12 +140,13 @@ async def test_each_fault_is_found_where_it_is(
     checker: Checker, redis: Redis, others: tuple[Others, str]
 ) -> None:
     others[0].collector_status = 503
+    others[0].problems = ["InfluxDB is away", "no feed is live"]
     others[0].last_turn_age_s = 300
     await beat(redis, "oi-tracker", age_s=40)
     await beat(redis, "strategy-runner", status="market data is 12 s old")
     seen = (await checker.check_all()).services
     assert seen["aggr-server"].state == "down"
-    assert seen["aggr-server"].detail == "no trades for 40 s"
+    assert seen["aggr-server"].detail == "InfluxDB is away; no feed is live"
     assert seen["freqtrade"].state == "down"
     assert "stands still" in seen["freqtrade"].detail
     assert seen["oi-tracker"].state == "down"
@@ -151,6 +155,14 @@ async def test_each_fault_is_found_where_it_is(
     assert seen["strategy-runner"].detail == "market data is 12 s old"
     assert seen["redis"].state == seen["aggr-influx"].state == "up"
     assert all(service.remedy for service in seen.values() if service.state != "up")
+
+
+async def test_a_collector_without_one_of_its_feeds_is_degraded(
+    checker: Checker, others: tuple[Others, str]
+) -> None:
+    others[0].problems = ["BYBIT is connecting"]
+    state = await checker.check("aggr-server")
+    assert (state.state, state.detail) == ("degraded", "BYBIT is connecting")
 
 
 async def test_a_refused_login_is_named(
@@ -413,8 +425,9 @@ async def test_health_monitor_answers_200_then_503_with_the_cause(
         assert "System healthy" in shown
 
         others[0].collector_status = 503
+        others[0].problems = ["no feed is live"]
         document = json.loads(await until_status(f"{url}/health", 503))
-        assert document["services"]["aggr-server"]["detail"] == "no trades for 40 s"
+        assert document["services"]["aggr-server"]["detail"] == "no feed is live"
     finally:
         process.terminate()
         assert await process.wait() == 0

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,7 +23,7 @@ from services.core.records import OpenInterest
 from services.core.settings import InfluxSchemaSettings
 from services.oi.tracker import Tracker
 from services.oi.venues import VENUES, VenueClient
-from tests.integration.servers import InfluxServer, free_port
+from tests.integration.servers import ROOT, InfluxServer, free_port
 
 DAY_MS = 86_400_000
 
@@ -193,3 +198,59 @@ async def test_points_taken_while_influx_is_away_arrive_later(
         rows = await influx.query("SELECT coins FROM open_interest WHERE exchange = 'OKX'")
     await client.close()
     assert len(rows) == 2
+
+
+def tracker_env(connection_env: dict[str, str], **more: str) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": f"{ROOT}:{ROOT}/aggr-server",
+        **connection_env,
+        **more,
+    }
+
+
+async def test_the_service_samples_beats_and_ends_in_good_order(
+    venues: tuple[Venues, str],
+    connection_env: dict[str, str],
+    redis: Redis,
+    tmp_path: Path,
+) -> None:
+    environ = tracker_env(
+        connection_env, HEARTBEAT_DIR=str(tmp_path), EXCHANGE_GATEWAY=venues[1], AGGR_SYMBOLS="BTC"
+    )
+    async with redis.pubsub() as subscriber:
+        await subscriber.subscribe(names.OI_CHANNEL)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "services.oi_tracker", env=environ
+        )
+        try:
+            async with asyncio.timeout(40):
+                async for message in subscriber.listen():
+                    if message["type"] == "message":
+                        break
+            assert await redis.exists(names.heartbeat("oi-tracker"))
+            assert (tmp_path / "oi-tracker.alive").exists()
+        finally:
+            process.terminate()
+            assert await process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("OI_EXCHANGES", "BYBIT,NOWHERE"), ("AGGR_SYMBOLS", "BTC,eth!")]
+)
+def test_an_unknown_venue_or_symbol_is_one_clear_line(
+    name: str, value: str, connection_env: dict[str, str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "services.oi_tracker"],
+        env=tracker_env(connection_env, **{name: value}),
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
+    assert done.returncode == 78
+    problems = [line for line in done.stderr.splitlines() if "level=INFO" not in line]
+    assert len(problems) == 1, done.stderr
+    assert name in problems[0]
+    assert ".env" in problems[0]
