@@ -37,14 +37,14 @@ def counts(query: Query, database: str, before: str) -> Counts:
     ]
     found: Counts = {}
     for policy in policies:
-        # Written as a pattern, a source selects every measurement of the policy.
+        # Fields of other measurements are counted as null. Written as a pattern, a source selects every measurement of the policy.
         statement = f'SELECT count(*) FROM "{database}"."{policy}"./.*/ WHERE time < \'{before}\''
         for one in series(query(statement)):
             fields = dict(zip(one["columns"], one["values"][0], strict=True))
             found[f"{policy}.{one['name']}"] = {
                 name.removeprefix("count_"): number
                 for name, number in sorted(fields.items())
-                if name != "time"
+                if name != "time" and number
             }
     return found
 

@@ -71,6 +71,7 @@ def _fill_influx(port: int) -> None:
     )
     _write(port, "aggr_1s", bars)
     _write(port, "30_days", f'strategy_signals,symbol=BTCUSDT signal_id="x",score=7.5 {start}')
+    _write(port, "30_days", f"open_interest,symbol=BTCUSDT open_interest=5 {start}")
 
 
 def _write(port: int, policy: str, lines: str) -> None:
@@ -177,7 +178,7 @@ def test_data_that_is_there_is_kept_unless_its_replacement_is_asked_for(
 ) -> None:
     restore(backup, target, _silent)
 
-    with pytest.raises(BackupError, match=r"not empty: 500 keys in Redis, 2 measurements"):
+    with pytest.raises(BackupError, match=r"not empty: 500 keys in Redis, 3 measurements"):
         restore(backup, target, _silent)
     restore(backup, target, _silent, replace=True)
 
