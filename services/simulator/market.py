@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
 
 from services.simulator import bars as reduce
 from services.simulator.bars import Bars
@@ -17,7 +20,10 @@ from services.simulator.model import BASES, HISTORY_S, Model
 from services.simulator.trades import Splitter
 
 FIRST_ID = 1_000_001
-_RECENT_S = 900
+_DRAFT_S = 8
+
+_Draft = tuple[int, bool, int, int, bool]
+"""Millisecond, bought, ticks, lots, forced: a trade before it gets its id."""
 
 
 def now_ms() -> int:
@@ -57,6 +63,7 @@ class Market:
         self.next_ids = last[1] if last else [FIRST_ID] * len(self._order)
         self.made_until = last[0] + 1 if last else self.live_from
         self._candles: dict[str, Candles] = {}
+        self._drafts: dict[int, list[tuple[int, list[_Draft]]]] = {}
 
     def plan(self, live_from: int) -> None:
         """Trading begins at second `live_from`, for good."""
@@ -82,33 +89,42 @@ class Market:
 
     def make(self, second: int) -> list[Trade]:
         """Make the trades of the next second, record them, and return them in time order."""
-        anchor = self._anchor()
         if second != self.made_until:
             raise ValueError(f"second {second} is not the next one, {self.made_until} is")
+        if second not in self._drafts:
+            self._draft(second)
         trades: list[Trade] = []
         next_ids = list(self.next_ids)
-        for base, splitter in self._splitters.items():
-            flow = self.model.paths[base].seconds(second - anchor, second - anchor + 1)
-            for number, instrument in enumerate(self._order):
-                if instrument.base != base:
-                    continue
-                batch = splitter.trades(flow, instrument)
-                columns = (batch.ms, batch.buy, batch.ticks, batch.lots, batch.forced)
-                for ms, buy, ticks, lots, forced in zip(
-                    *(column.tolist() for column in columns), strict=True
-                ):
-                    trades.append(
-                        Trade(
-                            instrument, next_ids[number], second * 1000 + ms,
-                            buy, ticks, lots, forced,
-                        )
-                    )  # fmt: skip
-                    next_ids[number] += 1
+        for number, draft in self._drafts.pop(second):
+            for ms, buy, ticks, lots, forced in draft:
+                trades.append(
+                    Trade(
+                        self._order[number], next_ids[number], second * 1000 + ms,
+                        buy, ticks, lots, forced,
+                    )
+                )  # fmt: skip
+                next_ids[number] += 1
         trades.sort(key=lambda trade: trade.ts_ms)
         self.ledger.append(second, trades, next_ids)
         self.next_ids = next_ids
         self.made_until = second + 1
         return trades
+
+    def _draft(self, second: int) -> None:
+        """Compute some seconds at once, which costs hardly more than one."""
+        start = second - self._anchor()
+        drafts: dict[int, list[tuple[int, list[_Draft]]]] = {
+            s: [] for s in range(second, second + _DRAFT_S)
+        }
+        for number, instrument in enumerate(self._order):
+            flow = self.model.paths[instrument.base].seconds(start, start + _DRAFT_S)
+            batch = self._splitters[instrument.base].trades(flow, instrument)
+            columns = (batch.ms, batch.buy, batch.ticks, batch.lots, batch.forced)
+            rows = list(zip(*(column.tolist() for column in columns), strict=True))
+            edges = np.searchsorted(batch.second, range(start, start + _DRAFT_S + 1)).tolist()
+            for offset, (first, last) in enumerate(pairwise(edges)):
+                drafts[second + offset].append((number, rows[first:last]))
+        self._drafts = drafts
 
     def since(self, market: str, from_ms: int, to_ms: int, limit: int) -> list[Trade]:
         """The first trades with from_ms <= ts_ms <= to_ms that were made by now."""

@@ -21,8 +21,8 @@ _MAX_PER_SECOND = 256
 _WOBBLE_BP = 0.3
 _WOBBLE_PERIOD_S = 120
 _SKEW = 0.15
-_FORCED_MOVE = 1.2e-4
-_FORCED_CHANCE = 0.4
+_FORCED_MOVE = 7.5e-5
+_FORCED_CHANCE = 0.2
 
 
 @dataclass(frozen=True, slots=True)

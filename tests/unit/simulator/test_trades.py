@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from services.simulator.instruments import Instrument
+from services.simulator.model import BASES, Path
+from services.simulator.trades import Batch, Splitter
+from services.simulator.venues import INSTRUMENTS
+
+BTC = BASES[0]
+MARKETS = [i for i in INSTRUMENTS if i.base == "BTC"]
+
+
+@pytest.fixture(scope="module")
+def path() -> Path:
+    return Path(1, BTC)
+
+
+@pytest.fixture(scope="module")
+def splitter() -> Splitter:
+    return Splitter(1, BTC, INSTRUMENTS)
+
+
+@pytest.mark.parametrize("instrument", MARKETS, ids=lambda i: i.market)
+def test_one_second_gives_the_same_trades_alone_and_among_many(
+    path: Path, splitter: Splitter, instrument: Instrument
+) -> None:
+    whole = splitter.trades(path.seconds(-3000, 3000), instrument)
+    for second in (-2999, -1, 0, 1234):
+        alone = splitter.trades(path.seconds(second, second + 1), instrument)
+        here = whole.second == second
+        assert all(
+            np.array_equal(getattr(alone, f.name), getattr(whole, f.name)[here])
+            for f in fields(Batch)
+        )
+
+
+def test_trades_are_in_time_order_within_their_second(path: Path, splitter: Splitter) -> None:
+    batch = splitter.trades(path.seconds(0, 600), MARKETS[0])
+    moment = batch.second * 1000 + batch.ms
+    assert (np.diff(moment) >= 0).all()
+    assert batch.ms.min() >= 0
+    assert batch.ms.max() <= 999
+    assert batch.lots.min() >= 1
+
+
+def test_the_markets_of_a_class_trade_its_flow(path: Path, splitter: Splitter) -> None:
+    flow = path.seconds(-1200, 0)
+    for kind, delta, volume in (
+        ("spot", flow.spot_delta, flow.spot_volume),
+        ("perp", flow.perp_delta, flow.perp_volume),
+    ):
+        split = [splitter.market_flow(flow, i) for i in MARKETS if i.kind == kind]
+        assert sum(s.buy_usd - s.sell_usd for s in split) == pytest.approx(delta, rel=1e-6)
+        assert sum(s.buy_usd + s.sell_usd for s in split) == pytest.approx(volume, rel=1e-6)
+
+
+def test_rounding_to_lots_keeps_the_delta(path: Path, splitter: Splitter) -> None:
+    perp = next(i for i in MARKETS if i.kind == "perp" and i.quiet == 0)
+    flow = path.seconds(-1200, 0)
+    market, batch = splitter.market_flow(flow, perp), splitter.trades(flow, perp)
+    usd = batch.ticks * batch.lots / 10.0 ** (perp.price_decimals + perp.lot_decimals)
+    traded = np.where(batch.buy, usd, -usd).sum()
+    wanted = (market.buy_usd - market.sell_usd).sum()
+    assert traded == pytest.approx(wanted, rel=0.02)
+
+
+def test_the_reference_market_shows_the_wicks_of_the_path(path: Path, splitter: Splitter) -> None:
+    reference = next(i for i in MARKETS if i.kind == "perp" and i.basis_bp == 0)
+    test = next(s for s in path.script.between(-600, 200) if s.step.wick)
+    flow = path.seconds(test.end - 45, test.end - 44)
+    batch = splitter.trades(flow, reference)
+    lowest = batch.ticks.min() / 10.0**reference.price_decimals
+    assert np.log(lowest) == pytest.approx(float(flow.low[0]), abs=1e-6)
+
+
+def test_about_a_hundred_and_fifty_trades_happen_per_second() -> None:
+    total = 0
+    for base in BASES:
+        flow = Path(1, base).seconds(-1200, 0)
+        splitter = Splitter(1, base, INSTRUMENTS)
+        total += sum(len(splitter.trades(flow, i).ms) for i in splitter.instruments)
+    assert 100 < total / 1200 < 200
+
+
+def test_forced_orders_follow_the_move_and_only_on_perpetuals(
+    path: Path, splitter: Splitter
+) -> None:
+    flow = path.seconds(-20_000, 2000)
+    move = dict(zip(flow.second.tolist(), (flow.close - flow.open).tolist(), strict=True))
+    for instrument in MARKETS:
+        batch = splitter.trades(flow, instrument)
+        seconds, buys = batch.second[batch.forced].tolist(), batch.buy[batch.forced].tolist()
+        assert bool(seconds) == (instrument.kind == "perp")
+        assert all((move[s] > 0) == buy for s, buy in zip(seconds, buys, strict=True))
