@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from logging import getLogger
+from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
@@ -42,7 +43,7 @@ _log = getLogger(__name__)
 class BarFeed:
     """Closed seconds of all markets, each once and in order.
 
-    `run` must be running for `closed` to return. A hole in a collector's sequence, or a time
+    Its `parts` must be running. A hole in a collector's sequence, or a time
     without Redis, is read back from InfluxDB.
     """
 
@@ -75,12 +76,9 @@ class BarFeed:
         silent_ms = self._now_ms() - self._last_message_ms
         return self._subscribed.is_set() and silent_ms < SILENT_MS
 
-    async def run(self) -> None:
-        """Follow until cancelled; whatever is away is tried again for ever."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow_redis())
-            tasks.create_task(self._follow_influx())
-            tasks.create_task(self._read_back())
+    def parts(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
+        """What has to run for `closed` to return; whatever is away is tried again for ever."""
+        return (self._follow_redis, self._follow_influx, self._read_back)
 
     async def subscribed(self, timeout_s: float) -> bool:
         """Wait until the channel is subscribed; False if that takes longer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
 import time
@@ -29,6 +30,7 @@ from services.market.live import DATABASE_LAG_S, BarFeed
 from services.market.markets import Directory
 from services.signal_validator import Limits, SignalValidator
 from services.strategy.params import Params
+from services.trading.crew import Crew, Part
 from services.trading.cycle import Cycle, Intake
 from services.trading.desk import Desk, Pace
 from services.trading.fills import FillBook, FillsConsumer
@@ -157,26 +159,23 @@ class App:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set. A task that fails ends all others and raises."""
+        crew = Crew()
+        parts: list[Part] = [
+            self._directory_loop,
+            self.cycle.run,
+            self.outbox.run,
+            self.record.run,
+            self.leases.run,
+            self.fills.run,
+            functools.partial(self._loading, crew),
+            functools.partial(self._follow, crew),
+        ]
+        if self.settings.freqtrade_enable_integration:
+            parts.append(self.reconciler.run)
         try:
-            async with asyncio.TaskGroup() as tasks:
-                running = [
-                    tasks.create_task(part)
-                    for part in (
-                        self._directory_loop(),
-                        self._follow(),
-                        self.cycle.run(),
-                        self.outbox.run(),
-                        self.record.run(),
-                        self.leases.run(),
-                        self._loading(),
-                        self.fills.run(),
-                    )
-                ]
-                if self.settings.freqtrade_enable_integration:
-                    running.append(tasks.create_task(self.reconciler.run()))
-                await stop.wait()
-                for task in running:
-                    task.cancel()
+            for part in parts:
+                crew.start(part)
+            await crew.until(stop)
             await self._write_last()
         finally:
             await self.freqtrade.close()
@@ -195,12 +194,11 @@ class App:
             _log.warning("last state not written %s", kv(error=error))
         await self.record.drain()
 
-    async def _follow(self) -> None:
+    async def _follow(self, crew: Crew) -> None:
         # Bars of markets whose class is not known could not be used.
         await self._classified.wait()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.feed.run())
-            tasks.create_task(self._first_second())
+        for part in (*self.feed.parts(), self._first_second):
+            crew.start(part)
 
     async def _first_second(self) -> None:
         # Without a message the seconds begin by the clock and come out of InfluxDB.
@@ -212,22 +210,22 @@ class App:
             )
             self.assembler.start_at(self.now_ms() // 1000 - DATABASE_LAG_S)
 
-    async def _loading(self) -> None:
+    async def _loading(self, crew: Crew) -> None:
         loading: dict[str, asyncio.Task[None]] = {}
         limit = asyncio.Semaphore(
             len(self.traders) if self.settings.squeezeflow_parallel_processing else 1
         )
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                for trader in self.traders.values():
-                    symbol = trader.names.symbol
-                    if symbol in self.leases.kept and symbol not in loading:
-                        loading[symbol] = tasks.create_task(self._load(trader, limit))
-                    elif symbol not in self.leases.kept and symbol in loading:
-                        loading.pop(symbol).cancel()
-                        self.outbox.forget(symbol)
-                        trader.leave()
-                await self.leases.changed()
+        await self._classified.wait()
+        while True:
+            for trader in self.traders.values():
+                symbol = trader.names.symbol
+                if symbol in self.leases.kept and symbol not in loading:
+                    loading[symbol] = crew.start(functools.partial(self._load, trader, limit))
+                elif symbol not in self.leases.kept and symbol in loading:
+                    loading.pop(symbol).cancel()
+                    self.outbox.forget(symbol)
+                    trader.leave()
+            await self.leases.changed()
 
     async def _load(self, trader: SymbolTrader, limit: asyncio.Semaphore) -> None:
         async with limit:
