@@ -66,13 +66,16 @@ def test_a_mirrored_market_gives_mirrored_decisions(name: str) -> None:
             assert mirrored.stop_distance == pytest.approx(plain.stop_distance, abs=1e-12)
 
 
-def noise_market(days: int, seed: int) -> Market:
-    """Heavy-tailed flow that moves price a little; nothing to be found in it."""
+def noise_market(days: int, seed: int, *, tails: float = 0.8, common: float = 0.8) -> Market:
+    """Flow that moves price a little; nothing to be found in it.
+
+    `tails` 0: even volume; `common`: share that both legs have in common.
+    """
     n = days * 86_400
-    bursts = np.exp(0.8 * noise(5, seed, n))
-    common = noise(6, seed, n)
-    spot = 10.0 * bursts * (noise(0, seed, n) + 0.8 * common)
-    perp = 15.0 * bursts * (noise(1, seed, n) + 0.8 * common)
+    bursts = np.exp(tails * noise(5, seed, n))
+    shared = common * noise(6, seed, n)
+    spot = 10.0 * bursts * (noise(0, seed, n) + shared)
+    perp = 15.0 * bursts * (noise(1, seed, n) + shared)
     x = np.cumsum(5e-5 * noise(2, seed, n) + 1e-6 * spot)
     before = np.concatenate(([0.0], x[:-1]))
     wick = 2e-5 * np.abs(noise(3, seed, n))
@@ -125,11 +128,12 @@ def test_the_hour_of_the_day_does_not_matter() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_noise_rarely_signals() -> None:
+@pytest.mark.parametrize(("tails", "common"), [(0.0, 0.0), (0.8, 0.8)], ids=["even", "heavy"])
+def test_noise_rarely_signals(tails: float, common: float) -> None:
     """At most 2 signals per symbol and day over 20 symbol-days."""
     entries = 0
     for seed in range(1, 8):
-        events = decide(noise_market(3, seed))
+        events = decide(noise_market(3, seed, tails=tails, common=common))
         entries += sum(isinstance(event, Entry) for event in events)
     assert entries / 20 <= 2.0
 
