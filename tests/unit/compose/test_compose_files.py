@@ -1,0 +1,242 @@
+"""What the Compose files promise, read without an engine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from aggr_server.settings import CollectorSettings
+from services.core import settings as of
+
+ROOT = Path(__file__).resolve().parents[3]
+ONE_SHOT = {"volume-init", "influx-init"}
+FOREIGN = {"redis", "aggr-influx", "freqtrade-ui", "aggr-chronograf"}
+DOCUMENTED = {
+    "redis": "squeezeflow-redis",
+    "aggr-influx": "aggr-influx",
+    "aggr-server": "aggr-server",
+    "strategy-runner": None,
+    "freqtrade": "squeezeflow-freqtrade",
+    "freqtrade-ui": "squeezeflow-freqtrade-ui",
+    "oi-tracker": "squeezeflow-oi-tracker",
+    "system-monitor": "squeezeflow-monitor",
+    "aggr-chronograf": "aggr-chronograf",
+    "health-monitor": "squeezeflow-health-monitor",
+    "influx-init": "squeezeflow-influx-init",
+}
+# Fixed by the image, or of no use in a container.
+NOT_PASSED = {"heartbeat_dir", "supervisor_socket", "freqtrade_config", "freqtrade_data_dir"}
+# freqtrade's own side needs no InfluxDB and knows its exchange by another setting.
+NOT_FREQTRADES = {"exchange_gateway"} | {
+    f"influx_{name}" for name in ("host", "port", "database", "username", "password")
+}
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """Knows Compose's own tags."""
+
+
+def _override(loader: _Loader, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return None
+
+
+for _tag in ("!reset", "!override"):
+    _Loader.add_constructor(_tag, _override)
+
+
+def _read(name: str) -> dict[str, Any]:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    document: dict[str, Any] = yaml.load(text, _Loader)
+    return document
+
+
+BASE = _read("docker-compose.yml")
+DEMO = _read("docker-compose.demo.yml")
+PROD = _read("docker-compose.prod.yml")
+SWARM = _read("docker-compose.swarm.yml")
+SERVICES: dict[str, dict[str, Any]] = BASE["services"]
+HARDENED = {
+    **SERVICES,
+    "simulator": DEMO["services"]["simulator"],
+    "socket-proxy": PROD["services"]["socket-proxy"],
+}
+
+
+@pytest.mark.parametrize(("service", "container"), DOCUMENTED.items())
+def test_documented_services_have_their_names(service: str, container: str | None) -> None:
+    assert SERVICES[service].get("container_name") == container
+
+
+@pytest.mark.parametrize("service", HARDENED)
+def test_service_gives_up_what_it_does_not_need(service: str) -> None:
+    definition = HARDENED[service]
+    assert definition["read_only"] is True
+    assert definition["cap_drop"] == ["ALL"]
+    assert definition["security_opt"] == ["no-new-privileges:true"]
+    assert not definition.get("privileged")
+    assert definition.get("network_mode") in (None, "none")
+    assert "pid" not in definition
+    assert "ipc" not in definition
+
+
+@pytest.mark.parametrize("service", HARDENED)
+def test_service_is_bounded(service: str) -> None:
+    definition = HARDENED[service]
+    assert {"cpus", "memory", "pids"} <= definition["deploy"]["resources"]["limits"].keys()
+    assert {"max-size", "max-file"} <= definition["logging"]["options"].keys()
+
+
+@pytest.mark.parametrize("service", HARDENED.keys() - ONE_SHOT)
+def test_service_comes_back_and_is_watched(service: str) -> None:
+    definition = HARDENED[service]
+    assert definition["restart"] == "unless-stopped"
+    assert definition["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize("service", FOREIGN)
+def test_images_of_others_run_as_a_user(service: str) -> None:
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", SERVICES[service]["user"])
+
+
+@pytest.mark.parametrize(
+    "path", [*ROOT.glob("docker/Dockerfile.*"), ROOT / "aggr-server/Dockerfile"]
+)
+def test_our_images_run_as_a_user_and_hold_no_compiler(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert re.findall(r"^USER (.*)$", text, re.M)[-1] in ("10001:10001", "1000:1000")
+    assert not re.search(r"\b(gcc|g\+\+|make|build-essential)\b", text)
+    assert not re.search(r"^ADD ", text, re.M)
+
+
+def test_limits_fit_the_host_the_document_names() -> None:
+    base = _sum(SERVICES)
+    two_runners = _sum({"strategy-runner": SERVICES["strategy-runner"]})
+    proxy = _sum({"socket-proxy": PROD["services"]["socket-proxy"]})
+    simulator = _sum({"simulator": DEMO["services"]["simulator"]})
+    for cpus, megabytes in (
+        base,
+        (base[0] + simulator[0], base[1] + simulator[1]),
+        (base[0] + two_runners[0] + proxy[0], base[1] + two_runners[1] + proxy[1]),
+    ):
+        assert cpus <= 8
+        assert megabytes <= 16 * 1024
+
+
+def _sum(services: dict[str, dict[str, Any]]) -> tuple[float, int]:
+    limits = [definition["deploy"]["resources"]["limits"] for definition in services.values()]
+    assert all(limit["memory"].endswith("M") for limit in limits)
+    return (
+        sum(float(limit["cpus"]) for limit in limits),
+        sum(int(limit["memory"].removesuffix("M")) for limit in limits),
+    )
+
+
+def test_ports_are_published_on_loopback_unless_told_otherwise() -> None:
+    published = [port for d in HARDENED.values() for port in d.get("ports", ())]
+    assert len(published) == 8
+    for port in published:
+        assert re.fullmatch(r"\$\{BIND_ADDRESS:-127\.0\.0\.1\}:\$\{[A-Z_]+:-\d+\}:\d+", port)
+
+
+def test_production_publishes_no_database() -> None:
+    for service in ("redis", "aggr-influx"):
+        assert PROD["services"][service]["ports"] == []
+        assert PROD["services"][service]["networks"] == ["aggr_backend"]
+    assert BASE["networks"]["aggr_backend"]["internal"] is True
+
+
+def test_production_hides_the_engine_behind_a_filter() -> None:
+    mounts = PROD["services"]["system-monitor"]["volumes"]
+    assert not [mount for mount in mounts if "docker.sock" in mount]
+    assert PROD["services"]["socket-proxy"]["environment"]["POST"] == 0
+    assert PROD["networks"]["socket_proxy"]["internal"] is True
+
+
+@pytest.mark.parametrize("document", [BASE, DEMO, PROD, SWARM])
+def test_no_secret_is_in_a_file_or_an_environment(document: dict[str, Any]) -> None:
+    for definition in document["services"].values():
+        for name, value in definition.get("environment", {}).items():
+            if re.search("PASSWORD|SECRET|KEY", name):
+                assert name.endswith("_FILE") or value == ""
+
+
+@pytest.mark.parametrize("document", [BASE, DEMO, PROD, SWARM])
+def test_images_are_pinned(document: dict[str, Any]) -> None:
+    for definition in document["services"].values():
+        if image := definition.get("image"):
+            assert re.search(r":(\$\{SQUEEZEFLOW_VERSION:-)?\d", image)
+            assert "latest" not in image
+
+
+@pytest.mark.parametrize(
+    ("service", "settings"),
+    [
+        ("aggr-server", CollectorSettings),
+        ("strategy-runner", of.StrategySettings),
+        ("influx-init", of.InfluxSchemaSettings),
+        ("freqtrade", of.ExecutorSettings),
+        ("oi-tracker", of.OpenInterestSettings),
+        ("system-monitor", of.MonitorSettings),
+        ("health-monitor", of.MonitorSettings),
+        ("simulator", of.SimulatorSettings),
+    ],
+)
+def test_every_setting_reaches_its_service(service: str, settings: type[msgspec.Struct]) -> None:
+    passed = {name.removesuffix("_FILE") for name in HARDENED[service]["environment"]}
+    wanted = {field.name for field in msgspec.structs.fields(settings)} - NOT_PASSED
+    if service == "freqtrade":
+        wanted -= NOT_FREQTRADES
+    if service == "influx-init":
+        wanted = {name for name in wanted if name.startswith("influx_")}
+    if service == "simulator":
+        wanted -= {"exchange_gateway", "redis_db"}
+    if service == "system-monitor":
+        wanted -= {"bind_address", "health_port"}
+    if service == "strategy-runner":
+        # The one it has of its own goes before.
+        wanted -= {"log_level"}
+    assert {name.upper() for name in wanted} - passed == set()
+
+
+def test_what_is_lost_without_a_volume_is_said_at_each() -> None:
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    section = text[text.index("\nvolumes:") : text.index("\nsecrets:")]
+    for volume in BASE["volumes"]:
+        above = section[: section.index(f"\n  {volume}:")].rpartition(":\n")[2]
+        assert "# Lost without it:" in above
+
+
+def test_every_public_image_has_a_stand_in() -> None:
+    script = (ROOT / "scripts" / "standin_images.sh").read_text(encoding="utf-8")
+    known = set(re.findall(r'^    "([^|"]+)\|', script, re.M))
+    used = {
+        definition["image"]
+        for document in (BASE, DEMO, PROD, SWARM)
+        for definition in document["services"].values()
+        if "image" in definition and "squeezeflow/" not in definition["image"]
+    }
+    for path in (*ROOT.glob("docker/Dockerfile.*"), ROOT / "aggr-server/Dockerfile"):
+        used |= set(re.findall(r"^FROM (\S+)", path.read_text(encoding="utf-8"), re.M))
+    assert used == known
+
+
+def test_mounted_scripts_are_the_ones_made_readable() -> None:
+    from scripts.stack.containers import MOUNTED
+
+    readable = {path for pattern in MOUNTED for path in ROOT.glob(pattern)}
+    mounts = {
+        (ROOT / mount.split(":")[0]).resolve()
+        for definition in SERVICES.values()
+        for mount in definition.get("volumes", ())
+        if mount.startswith("./")
+    }
+    assert mounts <= readable
