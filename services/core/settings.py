@@ -162,6 +162,9 @@ class SystemMonitorSettings(MonitorSettings, frozen=True, kw_only=True):
     alert_down_s: Annotated[
         int, Meta(ge=0, le=3600, description="seconds a service is down before an alert")
     ] = 30
+    alert_start_s: Annotated[
+        int, Meta(ge=0, le=3600, description="the same for a service not yet seen at work")
+    ] = 180
     alert_disk_percent: Annotated[
         int, Meta(ge=1, le=100, description="alert when a disk is fuller than this, in percent")
     ] = 80

@@ -61,8 +61,9 @@ class Containers:
         identifier = container["Id"]
         try:
             details = self._client.inspect_container(identifier)
+            running = bool(details["State"].get("Running"))
             stats: Json = {}
-            if details["State"].get("Running"):
+            if running:
                 stats = self._client.stats(identifier, stream=False, one_shot=True)
         except NotFound:
             return None  # removed since the list was made
@@ -72,7 +73,8 @@ class Containers:
         return Usage(
             service=service_of(container["Labels"]),
             state=details["State"]["Status"],
-            health=details["State"].get("Health", {}).get("Status", ""),
+            # The engine keeps the last verdict of a container that has ended.
+            health=details["State"].get("Health", {}).get("Status", "") if running else "",
             restarts=details.get("RestartCount", 0),
             cpu_percent=cpu_percent(before, stats),
             memory_bytes=memory_bytes(stats),

@@ -47,6 +47,7 @@ class Monitor:
         self._source = source
         self._points = PointStore(influx)
         self._incidents = Incidents(clear_s=CLEAR_S)
+        self._started: set[str] = set()
         self._restored = False
         # Alerts wait here while Redis is away; each is in the log already.
         self._unsent: deque[Alert] = deque(maxlen=WAITING_ALERTS)
@@ -72,7 +73,10 @@ class Monitor:
             self._usages(),
         )
         now_ms = time.time_ns() // 1_000_000
-        found = rules.findings(overview, host, self._checker.by_heartbeat, self._settings)
+        self._started |= {n for n, s in overview.services.items() if s.state != "down"}
+        found = rules.findings(
+            overview, host, self._checker.by_heartbeat, self._started, self._settings
+        )
         alerts = self._incidents.update(found, now_ms / 1000)
         await self._points.write(
             [

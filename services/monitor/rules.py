@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from services.core.settings import SystemMonitorSettings
 from services.monitor.incidents import Finding
@@ -14,17 +14,22 @@ def findings(
     overview: Overview,
     host: Host,
     by_heartbeat: Callable[[str], bool],
+    started: Collection[str],
     settings: SystemMonitorSettings,
 ) -> list[Finding]:
     """Everything wrong now, one finding per cause.
 
-    `by_heartbeat`: whether a service is judged by the heartbeat of its loop.
+    `by_heartbeat`: whether a service is judged by the heartbeat of its loop. `started`: services
+    that have been seen at work; the others may still be starting and are given longer.
     """
-    return [*_services(overview, by_heartbeat, settings), *_disks(host, settings)]
+    return [*_services(overview, by_heartbeat, started, settings), *_disks(host, settings)]
 
 
 def _services(
-    overview: Overview, by_heartbeat: Callable[[str], bool], settings: SystemMonitorSettings
+    overview: Overview,
+    by_heartbeat: Callable[[str], bool],
+    started: Collection[str],
+    settings: SystemMonitorSettings,
 ) -> Iterator[Finding]:
     for name, service in overview.services.items():
         if service.state != "down":
@@ -34,7 +39,7 @@ def _services(
             subject=name,
             level="critical",
             text=f"{name} is down: {service.detail}; {service.remedy}",
-            hold_s=settings.alert_down_s,
+            hold_s=settings.alert_down_s if name in started else settings.alert_start_s,
         )
 
 

@@ -16,19 +16,26 @@ def host(used_percent: float = 10.0) -> Host:
     )  # fmt: skip
 
 
-def found(states: dict[str, State], used_percent: float = 10.0) -> dict[str, float]:
+def found(
+    states: dict[str, State], used_percent: float = 10.0, started: bool = True
+) -> dict[str, float]:
     services = {
         name: ServiceState(state=state, age_ms=None, detail="broken", remedy="mend it")
         for name, state in states.items()
     }
-    settings = SystemMonitorSettings(alert_down_s=30, alert_disk_percent=80)
+    settings = SystemMonitorSettings(alert_down_s=30, alert_start_s=180, alert_disk_percent=80)
     by_heartbeat = {"oi-tracker"}.__contains__
-    seen = findings(overview(services, 0), host(used_percent), by_heartbeat, settings)
+    at_work = set(states) if started else set()
+    seen = findings(overview(services, 0), host(used_percent), by_heartbeat, at_work, settings)
     return {finding.key: finding.hold_s for finding in seen}
 
 
 def test_a_service_that_is_down_is_found_and_held_for_a_while() -> None:
     assert found({"redis": "down", "freqtrade": "up"}) == {"service_down:redis": 30}
+
+
+def test_a_service_that_is_still_starting_is_given_longer() -> None:
+    assert found({"redis": "down"}, started=False) == {"service_down:redis": 180}
 
 
 def test_a_missing_heartbeat_has_a_name_of_its_own() -> None:

@@ -1,0 +1,94 @@
+"""What the tests of the monitors share."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import aiohttp
+import msgspec
+from aiohttp import web
+from redis.asyncio import Redis
+
+from aggr_server.settings import Connections
+from services.core import names
+from services.core.records import Heartbeat
+from services.core.settings import SystemMonitorSettings
+from tests.integration.servers import ROOT
+
+HEARTBEAT_SERVICES = ("strategy-runner", "oi-tracker")
+SERVICES = ("redis", "aggr-influx", "aggr-server", "freqtrade", *HEARTBEAT_SERVICES)
+
+
+class Others:
+    """Stands in for aggr-server (`/health`) and freqtrade (`/api/v1`) on one port."""
+
+    def __init__(self) -> None:
+        self.collector_status = 200
+        self.problems: list[str] = []
+        self.last_turn_age_s = 1.0
+        self.hang = False
+
+    def application(self) -> web.Application:
+        """The pages that are asked."""
+        application = web.Application()
+        application.router.add_get("/health", self._collector)
+        application.router.add_get("/api/v1/ping", self._ping)
+        application.router.add_get("/api/v1/health", self._health)
+        return application
+
+    async def _collector(self, _: web.Request) -> web.Response:
+        failed = self.collector_status != 200
+        status = "failed" if failed else "degraded" if self.problems else "ok"
+        document = {"status": status, "problems": self.problems}
+        return web.json_response(document, status=self.collector_status)
+
+    async def _ping(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "pong"})
+
+    async def _health(self, request: web.Request) -> web.Response:
+        expected = aiohttp.encode_basic_auth("squeezeflow", "secret")
+        if request.headers.get("Authorization") != expected:
+            return web.json_response({"detail": "Unauthorized"}, status=401)
+        last = int(time.time() - self.last_turn_age_s)
+        return web.json_response({"last_process_ts": last})
+
+
+def monitor_settings(
+    connections: Connections, url: str, folder: Path, *, password: str = "secret"
+) -> SystemMonitorSettings:
+    return SystemMonitorSettings(
+        redis_port=connections.redis_port,
+        influx_port=connections.influx_port,
+        influx_database=connections.influx_database,
+        aggr_server_url=url,
+        freqtrade_api_url=url,
+        freqtrade_api_password=password,
+        stack_services=SERVICES,
+        heartbeat_dir=str(folder),
+        alert_down_s=0,
+        alert_start_s=0,
+        alert_disk_percent=100,
+    )
+
+
+async def beat(redis: Redis, service: str, *, age_s: float = 0.0, status: str = "ok") -> None:
+    record = Heartbeat(
+        service=service,
+        ts_ms=int((time.time() - age_s) * 1000),
+        pid=os.getpid(),
+        cycle_ms=1.5,
+        status=status,
+    )
+    await redis.set(names.heartbeat(service), msgspec.json.encode(record), ex=60)
+
+
+def service_env(environ: dict[str, str], folder: Path, **more: str) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": f"{ROOT}:{ROOT}/aggr-server",
+        "HEARTBEAT_DIR": str(folder),
+        **environ,
+        **more,
+    }
