@@ -137,6 +137,10 @@ class Runner:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the test's own connection."""
         await self._redis.aclose()
 
     async def stop(self) -> None:
@@ -144,10 +148,6 @@ class Runner:
         self._stop.set()
         task, self._task = self._task, None
         if task is not None:
-            done, _ = await asyncio.wait([task], timeout=5)
-            if not done:
-                for x in asyncio.all_tasks():
-                    x.print_stack()
             await task
 
     async def kill(self) -> None:
@@ -178,6 +178,10 @@ class Runner:
             if until is not None and until():
                 return i + 1
         return stop
+
+    def skip(self, count: int = 1) -> None:
+        """Lose the next messages."""
+        self._seq += count
 
     async def taken(self, i: int) -> None:
         """Wait until second `i` has been processed."""
