@@ -56,7 +56,8 @@ class Flow:
     """Seconds of one base symbol, one value per second.
 
     Deltas and volumes in USD. `open`, `close`, `high`, `low`: natural logarithm of the price.
-    `oi`: change of ln(open interest) since the beginning of the path.
+    `oi`: change of ln(open interest) since the beginning of the path. `forced`: chance that a
+    perpetual market fills a forced buy, negative: a forced sell.
     """
 
     second: Ints
@@ -69,6 +70,7 @@ class Flow:
     high: Floats
     low: Floats
     oi: Floats
+    forced: Floats
 
     def cut(self, start: int, end: int) -> Flow:
         """The seconds [start, end) of this piece."""
@@ -145,6 +147,7 @@ class Path:
             np.maximum(opened, close) + draft.above,
             np.minimum(opened, close) - draft.below,
             oi,
+            draft.forced,
         )
         if len(self._recent) > _BLOCKS_KEPT:
             self._recent.pop(min(self._recent))
@@ -163,6 +166,7 @@ class Path:
             below=_WICK_NOISE * np.abs(noise.centred(keys["wick"], index - 7)),
             oi=minute * noise.centred(keys["oi"], index),
             busy=np.ones(len(index)),
+            forced=np.zeros(len(index)),
         )
 
 
@@ -181,6 +185,7 @@ class _Draft:
     below: Floats
     oi: Floats
     busy: Floats
+    forced: Floats
 
     def stage(self, segment: Segment) -> None:
         """Put the script's drifts, moves and wicks on top of the noise."""
@@ -191,6 +196,7 @@ class _Draft:
         self.step[where] *= shape.price_noise
         self.step[where] += sign * shape.move_bp * 1e-4 / shape.seconds
         self.oi[where] += shape.oi / shape.seconds
+        self.forced[where] = sign * shape.forced
         if shape.wick:
             self.busy[where & (index >= segment.end - _WICK_VOLUME_S)] = _WICK_BUSY
             beyond = self.below if sign > 0 else self.above

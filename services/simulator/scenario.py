@@ -22,6 +22,7 @@ class Step(NamedTuple):
 
     `price_noise` and `flow_noise` multiply the noise. `oi`: change of ln(open interest) over the
     segment. `wick`: 45 s before the end the price pierces the low, on tripled volume.
+    `forced`: chance per second and perpetual market that a forced buy (negative: sell) is filled.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Step(NamedTuple):
     flow_noise: float = 1.0
     oi: float = 0.0
     wick: bool = False
+    forced: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,8 @@ _SHAKE_OUT = (
     Step("test", 120, -0.6, 0.4, -6.0, 0.3, 0.4, wick=True),
 )
 _RUN = (
-    Step(TRIGGER, 40, 5.0, 2.0, 9.0, 0.3),
-    Step("run", 100, 4.0, 3.0, 48.0, 0.5, oi=-0.004),
+    Step(TRIGGER, 40, 5.0, 2.0, 9.0, 0.3, forced=0.1),
+    Step("run", 100, 4.0, 3.0, 48.0, 0.5, oi=-0.004, forced=0.2),
 )
 _EXIT_FLOW = Step("exit_flow", 110, -15.0, 7.0, -5.0, 0.3, oi=-0.004)
 _UNWIND = Step("unwind", 900, 0.5, -0.5, -30.0, 0.7, oi=-0.004)
@@ -72,7 +74,7 @@ PLOTS: dict[str, tuple[Step, ...]] = {
     "explosion": (
         _BUILD_UP,
         Step("reset", 240, -2.0, 2.5, -5.0),
-        Step(TRIGGER, 300, 3.0, 4.0, 60.0, oi=-0.004),
+        Step(TRIGGER, 300, 3.0, 4.0, 60.0, oi=-0.004, forced=0.15),
         Step("run", 600, 1.0, 1.2, 20.0, oi=-0.004),
         Step("exit_flow", 600, -5.0, -6.0, -20.0),
         Step("unwind", 900, 0.5, 0.8, -30.0, 0.7, oi=-0.004),
@@ -80,7 +82,7 @@ PLOTS: dict[str, tuple[Step, ...]] = {
     "failure": (
         _BUILD_UP,
         Step("reset", 360, -3.0, 3.5, -24.0),
-        Step("collapse", 600, -1.5, -2.0, -90.0, oi=-0.008),
+        Step("collapse", 600, -1.5, -2.0, -90.0, oi=-0.008, forced=-0.15),
         Step("unwind", 1200, 0.8, 0.6, 40.0, 0.8, oi=-0.004),
     ),
 }

@@ -59,11 +59,12 @@ class Stream:
             second = market.made_until
             await _until(second - AHEAD_S)
             trades = market.make(second)
-            await self._release(trades)
+            await self.release(trades)
             market.ledger.put("sent_until", second + 1)
             self.second = second
 
-    async def _release(self, trades: Sequence[Trade]) -> None:
+    async def release(self, trades: Sequence[Trade]) -> None:
+        """Send `trades`, which are in time order, each at its moment or at once if that is past."""
         position = 0
         while position < len(trades):
             await _until(trades[position].ts_ms / 1000)

@@ -21,8 +21,7 @@ _MAX_PER_SECOND = 256
 _WOBBLE_BP = 0.3
 _WOBBLE_PERIOD_S = 120
 _SKEW = 0.15
-_FORCED_MOVE = 7.5e-5
-_FORCED_CHANCE = 0.2
+_FORCED_ANYWAY = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +131,10 @@ class Splitter:
             wanted = np.rint(usd / lot_usd).astype(np.int64)
             lots[side] = _distribute(wanted, rows[side], weight[side], len(count))
         kept = lots > 0
-        move = np.log(market.close / market.open)[rows]
+        chance = flow.forced[rows]
         forced = (
-            (np.abs(move) > _FORCED_MOVE)
-            & (buy == (move > 0))
-            & (luck < _FORCED_CHANCE / count[rows])
+            (luck * count[rows] < np.abs(chance) * 2 + _FORCED_ANYWAY)
+            & ((buy == (chance > 0)) | (chance == 0))
             & (instrument.kind == "perp")
         )
         return Batch(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from services.simulator.instruments import Trade
 from services.simulator.ledger import LedgerError
 from services.simulator.market import FIRST_ID, Market
 from services.simulator.venues import INSTRUMENTS
@@ -13,7 +14,7 @@ from .conftest import LIVE_FROM, Clock
 SPOT = INSTRUMENTS[0]
 
 
-def made(market: Market, clock: Clock, seconds: int) -> list:  # type: ignore[type-arg]
+def made(market: Market, clock: Clock, seconds: int) -> list[Trade]:
     assert market.made_until is not None
     trades = [t for _ in range(seconds) for t in market.make(market.made_until)]
     clock.now_ms = market.made_until * 1000

@@ -86,13 +86,18 @@ def test_about_a_hundred_and_fifty_trades_happen_per_second() -> None:
     assert 100 < total / 1200 < 200
 
 
-def test_forced_orders_follow_the_move_and_only_on_perpetuals(
+def test_forced_orders_happen_on_perpetuals_in_the_direction_of_the_squeeze(
     path: Path, splitter: Splitter
 ) -> None:
-    flow = path.seconds(-20_000, 2000)
-    move = dict(zip(flow.second.tolist(), (flow.close - flow.open).tolist(), strict=True))
+    run = next(s for s in path.script.between(0, 200) if s.step.name == "run")
+    squeezed, calm = path.seconds(run.start, run.end), path.seconds(-20_000, -10_000)
     for instrument in MARKETS:
-        batch = splitter.trades(flow, instrument)
-        seconds, buys = batch.second[batch.forced].tolist(), batch.buy[batch.forced].tolist()
-        assert bool(seconds) == (instrument.kind == "perp")
-        assert all((move[s] > 0) == buy for s, buy in zip(seconds, buys, strict=True))
+        batch = splitter.trades(squeezed, instrument)
+        quiet = splitter.trades(calm, instrument)
+        if instrument.kind == "spot":
+            assert not batch.forced.any()
+            assert not quiet.forced.any()
+        else:
+            assert 8 <= batch.forced.sum() <= 50
+            assert batch.buy[batch.forced].all()
+            assert quiet.forced.sum() < 60
