@@ -94,7 +94,7 @@ def test_a_port_in_use_is_one_clear_line(connection_env: dict[str, str], tmp_pat
     assert f"HEALTH_PORT={port}" in problems[0]
 
 
-async def test_health_check_prints_what_the_document_shows(
+async def test_health_check_prints_each_service_and_the_cause_of_what_is_down(
     connection_env: dict[str, str], others: tuple[Others, str], tmp_path: Path, redis: Redis
 ) -> None:
     for service in HEARTBEAT_SERVICES:

@@ -20,7 +20,7 @@ def made(**states: State) -> Overview:
     return overview(services, 1)
 
 
-def test_all_up_reads_as_the_document_shows() -> None:
+def test_all_up_is_one_line_for_each_service() -> None:
     report = text(made(aggr_server="up", strategy_runner="up", aggr_influx="up", redis="up"))
     assert report.splitlines() == [
         "System Health: HEALTHY",
