@@ -79,16 +79,16 @@ class _Row(msgspec.Struct):
     contractType: str = ""
 
 
-class _Result(msgspec.Struct):
-    category: Category
-    rows: list[_Row] = msgspec.field(name="list")
+class _Result(msgspec.Struct, frozen=True):
+    category: Category | None = None
+    rows: list[_Row] = msgspec.field(name="list", default=[])
     nextPageCursor: str = ""
 
 
 class _Rows(msgspec.Struct):
     retCode: int
     retMsg: str = ""
-    result: _Result | None = None
+    result: _Result = _Result()
 
 
 _trades = msgspec.json.Decoder(_Trades, strict=False)
@@ -117,9 +117,9 @@ class Bybit(Adapter):
         "nextPageCursor":""}}`
         """
         answer = _rows.decode(body)
-        if answer.retCode != 0 or answer.result is None:
-            raise msgspec.ValidationError(f"retCode {answer.retCode}: {answer.retMsg}")
         category, cursor = answer.result.category, answer.result.nextPageCursor
+        if answer.retCode != 0 or category is None:
+            raise msgspec.ValidationError(f"retCode {answer.retCode}: {answer.retMsg}")
         return Page(
             [
                 _instrument(

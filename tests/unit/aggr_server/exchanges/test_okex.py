@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from aggr_server import exchanges
+from aggr_server.exchanges.base import Ack, Liquidation, Rejection, Trade
+
+TRADES = (
+    b'{"arg":{"channel":"trades","instId":"UNI-USD-SWAP"},"data":[{"instId":"UNI-USD-SWAP",'
+    b'"tradeId":"12883020","px":"5.123","sz":"100","side":"sell","ts":"1652459215150"},'
+    b'{"instId":"UNI-USD-SWAP","tradeId":"12883021","px":"5.124","sz":"1","side":"buy",'
+    b'"ts":"1652459215151","count":"2","seqId":7}]}'
+)
+LIQUIDATIONS = (
+    b'{"arg":{"channel":"liquidation-orders","instType":"SWAP"},"data":[{"details":['
+    b'{"bkLoss":"0","bkPx":"0.007831","ccy":"","posSide":"short","side":"buy","sz":"13",'
+    b'"ts":"1692266434010"},{"bkLoss":"0","bkPx":"0.0079","ccy":"","posSide":"long",'
+    b'"side":"sell","sz":"2","ts":"1692266434011"}],"instFamily":"IOST-USDT",'
+    b'"instId":"IOST-USDT-SWAP","instType":"SWAP","uly":"IOST-USDT"}]}'
+)
+OKEX = exchanges.get("OKEX")
+
+
+def test_every_trade_of_a_frame() -> None:
+    assert OKEX.parse(TRADES) == [
+        Trade("UNI-USD-SWAP", 1652459215150, 5.123, 100.0, False, 12883020, 12883020),
+        Trade("UNI-USD-SWAP", 1652459215151, 5.124, 1.0, True, 12883021, 12883021),
+    ]
+
+
+def test_every_forced_order_of_a_frame() -> None:
+    assert OKEX.parse(LIQUIDATIONS) == [
+        Liquidation("IOST-USDT-SWAP", 1692266434010, 0.007831, 13.0, True),
+        Liquidation("IOST-USDT-SWAP", 1692266434011, 0.0079, 2.0, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"pong",
+        b'{"arg":{"channel":"books","instId":"BTC-USDT"},"action":"update","data":[{"asks":[]}]}',
+        b'{"event":"channel-conn-count","channel":"trades","connCount":"1"}',
+    ],
+)
+def test_everything_else_is_ignored(frame: bytes) -> None:
+    assert not OKEX.parse(frame)
+
+
+def test_answers_name_the_instrument_that_was_refused() -> None:
+    good = b'{"event":"subscribe","arg":{"channel":"trades","instId":"BTC-USDT"},"connId":"a"}'
+    assert OKEX.parse(good) == (Ack(),)
+    bad = (
+        b'{"event":"error","code":"60018","msg":"Wrong URL or channel:trades,instId:XYZ-USDT '
+        b"doesn't exist.\"}"
+    )
+    (refusal,) = OKEX.parse(bad)
+    assert isinstance(refusal, Rejection)
+    assert refusal.wire == "XYZ-USDT"
+
+
+def test_contract_sizes_come_with_the_instruments() -> None:
+    body = (
+        b'{"code":"0","msg":"","data":['
+        b'{"instId":"BTC-USDT-SWAP","instType":"SWAP","uly":"BTC-USDT","ctType":"linear",'
+        b'"ctVal":"0.01","ctMult":"1","state":"live","baseCcy":"","quoteCcy":""},'
+        b'{"instId":"BTC-USD-SWAP","instType":"SWAP","uly":"BTC-USD","ctType":"inverse",'
+        b'"ctVal":"100","ctMult":"1","state":"live","baseCcy":"","quoteCcy":""},'
+        b'{"instId":"OLD-USDT-SWAP","instType":"SWAP","uly":"OLD-USDT","ctType":"linear",'
+        b'"ctVal":"1","ctMult":"1","state":"suspend"}]}'
+    )
+    linear, inverse = OKEX.instruments(body).instruments
+    assert (linear.base, linear.quote, linear.kind) == ("BTC", "USDT", "perp")
+    assert (linear.inverse, linear.contract_size) == (False, 0.01)
+    assert (inverse.inverse, inverse.contract_size) == (True, 100.0)
+
+
+def test_an_error_instead_of_instruments_is_not_an_empty_list() -> None:
+    with pytest.raises(msgspec.ValidationError, match="50011"):
+        OKEX.instruments(b'{"code":"50011","msg":"Too many requests","data":[]}')
+
+
+def test_one_confirmation_is_expected_for_each_argument() -> None:
+    spot, swap = OKEX.assume("BTC-USDT"), OKEX.assume("BTC-USDT-SWAP")
+    (message,) = OKEX.subscriptions("public", [spot, swap])
+    assert message.acks == 3
+    assert msgspec.json.decode(message.text)["args"][-1] == {
+        "channel": "liquidation-orders",
+        "instType": "SWAP",
+    }
+
+
+@pytest.mark.parametrize(
+    ("wire", "kind", "inverse", "size"),
+    [
+        ("BTC-USDT", "spot", False, 1.0),
+        ("BTC-USDT-SWAP", "perp", False, 0.01),
+        ("ETH-USDT-SWAP", "perp", False, 0.1),
+        ("BTC-USD-220527", "future", True, 100.0),
+        ("UNI-USD-SWAP", "perp", True, 10.0),
+        ("IOST-USDT-SWAP", "perp", False, None),
+    ],
+)
+def test_contracts_known_by_rule(wire: str, kind: str, inverse: bool, size: float | None) -> None:
+    found = OKEX.assume(wire)
+    assert (found.kind, found.inverse, found.contract_size) == (kind, inverse, size)
