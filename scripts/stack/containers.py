@@ -53,11 +53,11 @@ class ContainerStack:
             ("aggr-server", "Collector", 3000, "/health", ""),
             ("aggr-chronograf", "Chronograf", 8888, "", ""),
         )
-        published = _published(self.project.config())
+        pages_at = published(self.project.config())
         return tuple(
-            Address(title, f"http://{published[service, port]}{path}", asked)
+            Address(title, f"http://{pages_at[service, port]}{path}", asked)
             for service, title, port, path, asked in pages
-            if (service, port) in published
+            if (service, port) in pages_at
         )
 
     def states(self) -> dict[str, str]:
@@ -110,7 +110,7 @@ def up(options: Options, progress: Progress) -> Started:
     config = stack.project.config()
     _prepare(stack.project, config, progress)
     if not stack.project.containers():
-        ports.require_free(_needs(config))
+        ports.require_free(needs(config))
     images.ensure(stack.project, progress)
     began = time.monotonic()
     try:
@@ -229,7 +229,7 @@ def _remove(project: Project) -> None:
     project.run("down", "--remove-orphans", *volumes, timeout_s=180)
 
 
-def _published(config: Mapping[str, Any]) -> dict[tuple[str, int], str]:
+def published(config: Mapping[str, Any]) -> dict[tuple[str, int], str]:
     """(service, port inside) -> `host:port` outside."""
     return {
         (name, entry["target"]): f"{entry.get('host_ip', '127.0.0.1')}:{entry['published']}"
@@ -250,9 +250,9 @@ SETTING_OF_PORT = {
 }
 
 
-def _needs(config: Mapping[str, Any]) -> list[ports.Need]:
+def needs(config: Mapping[str, Any]) -> list[ports.Need]:
     needs = []
-    for (service, inside), address in _published(config).items():
+    for (service, inside), address in published(config).items():
         host, _, port = address.rpartition(":")
         setting = SETTING_OF_PORT.get((service, inside), f"the port of {service}")
         needs.append(ports.Need(service, host, int(port), setting))
