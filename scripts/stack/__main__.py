@@ -77,6 +77,8 @@ def _up(chosen: argparse.Namespace) -> int:
     )
     progress = Progress()
     started: Started = _way(options.mode).up(options, progress)
+    if started.fresh:
+        started.start_seconds = progress.seconds
     progress.say("stack", "all services are ready" if started.fresh else "is running already")
     if not options.check:
         _explain(started.stack)

@@ -14,8 +14,15 @@ from services.core.settings import MonitorSettings
 MARK = "SQUEEZEFLOW_STACK"
 """Set to the project's folder in every process of the stack, so that `down` knows its own."""
 
-# What an activated or embedding Python leaves behind would divert ours.
-_NOT_PASSED_ON = ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "LD_LIBRARY_PATH")
+# These would divert our programs, or make each of their starts compile every module anew.
+_NOT_PASSED_ON = (
+    "VIRTUAL_ENV",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "PYTHONDONTWRITEBYTECODE",
+    "LD_LIBRARY_PATH",
+)
 
 
 def build(layout: Layout, given: Mapping[str, str], settings: StackSettings) -> dict[str, str]:

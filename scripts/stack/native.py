@@ -36,6 +36,7 @@ class NativeStack:
     layout: Layout
     environ: Mapping[str, str]
     supervisor: Supervisor
+    start_seconds: float = 0.0
 
     @property
     def demo(self) -> bool:
@@ -84,7 +85,7 @@ def running(root: Path) -> NativeStack | None:
     supervisor = Supervisor(layout)
     if not supervisor.alive():
         return None
-    return NativeStack(layout, document["environ"], supervisor)
+    return NativeStack(layout, document["environ"], supervisor, document["start_seconds"])
 
 
 def up(options: Options, progress: Progress) -> Started:
@@ -97,13 +98,12 @@ def up(options: Options, progress: Progress) -> Started:
         if stack.demo != options.demo:
             kind = "demo" if stack.demo else "live stack"
             raise StackError(f"The {kind} is running. Stop it first: ./scripts/down.sh")
-        return Started(stack, fresh=False)
+        return Started(stack, fresh=False, start_seconds=stack.start_seconds)
     if count := down(options.root):
         progress.say("stack", f"stopped {count} processes left over from an earlier start")
     ports.require_free(services.ports(settings, demo=options.demo))
     installed = install(options.root, progress)
     stack = _launch(layout, given, settings, installed)
-    began = time.monotonic()
     try:
         for step in services.steps(demo=options.demo):
             _start(stack, step, progress)
@@ -111,7 +111,8 @@ def up(options: Options, progress: Progress) -> Started:
         progress.say("stack", "stopping what was started")
         stack.stop()
         raise
-    return Started(stack, fresh=True, start_seconds=time.monotonic() - began)
+    _remember(stack, progress.seconds)
+    return Started(stack, fresh=True)
 
 
 def down(root: Path) -> int:
@@ -171,8 +172,19 @@ def _launch(
     supervisor = Supervisor(layout)
     supervisor.launch(layout.run / "supervisord.conf", environ)
     kept = {key: value for key, value in environ.items() if key in setting_names()}
-    _write_private(layout.state, json.dumps({"demo": layout.demo, "environ": kept}))
-    return NativeStack(layout, kept, supervisor)
+    stack = NativeStack(layout, kept, supervisor)
+    _remember(stack, 0.0)
+    return stack
+
+
+def _remember(stack: NativeStack, start_seconds: float) -> None:
+    """Leave word for the commands that come later."""
+    document = {
+        "demo": stack.demo,
+        "environ": dict(stack.environ),
+        "start_seconds": start_seconds,
+    }
+    _write_private(stack.layout.state, json.dumps(document))
 
 
 def _start(stack: NativeStack, step: services.Step, progress: Progress) -> None:

@@ -80,7 +80,8 @@ class Running(Protocol):
 
 @dataclass(slots=True)
 class Started:
-    """Result of `up`. `fresh`: False if the stack was running already."""
+    """Result of `up`. `fresh`: False if the stack was running already. `start_seconds`: from the
+    command, installation included, until every service was ready."""
 
     stack: Running
     fresh: bool

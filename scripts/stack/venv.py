@@ -28,7 +28,7 @@ Say = Callable[[str], None]
 def ensure(folder: Path, requirements: Path, say: Say) -> bool:
     """Make `folder` hold exactly what `requirements` pins; True if anything had to be done.
 
-    Done once per content of the file and version of Python. Installs with uv, with pip if uv does
+    Done once per content of the file. Installs with uv, with pip if uv does
     not work here. Raises `StackError`.
     """
     wanted = _fingerprint(requirements)
@@ -96,20 +96,24 @@ def _environ(cache: Path) -> dict[str, str]:
 
 
 def _works(folder: Path) -> bool:
-    python = folder / "bin" / "python"
+    """Whether a Python that will do is there; it need not be the one that runs this."""
     script = "import sys; print(*sys.version_info[:2])"
     try:
         done = subprocess.run(
-            [str(python), "-c", script], capture_output=True, timeout=30, check=False, text=True
+            [str(folder / "bin" / "python"), "-c", script],
+            capture_output=True,
+            timeout=30,
+            check=False,
+            text=True,
         )
     except OSError:
         return False
-    return done.stdout.split() == [str(n) for n in sys.version_info[:2]]
+    version = tuple(int(part) for part in done.stdout.split())
+    return OLDEST <= version <= NEWEST
 
 
 def _fingerprint(requirements: Path) -> str:
-    text = requirements.read_text(encoding="utf-8") + sys.version
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(requirements.read_bytes()).hexdigest()
 
 
 @contextmanager
