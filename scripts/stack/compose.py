@@ -20,7 +20,7 @@ LOG_LINES_SHOWN = 15
 @dataclass(frozen=True, slots=True)
 class Container:
     """A container of the project. `health`: empty if it has no health check. `pid`: of its first
-    process as the host sees it, 0 if it is not running."""
+    process as the host sees it, 0 if it is not running. `folder`: where its Compose file lies."""
 
     identity: str
     name: str
@@ -29,6 +29,7 @@ class Container:
     health: str
     exit_status: int
     pid: int
+    folder: str
 
     @property
     def verdict(self) -> str:
@@ -108,18 +109,24 @@ class Project:
         return document
 
     def containers(self) -> list[Container]:
-        """Containers of the project, running or not."""
-        identities = docker(
-            "ps", "-aq", "--no-trunc", "--filter", f"label=com.docker.compose.project={self.name}"
-        ).split()
-        if not identities:
-            return []
-        try:
-            documents = json.loads(docker("inspect", *identities))
-        except StackError:
-            # One of them went away between the two calls.
-            return self.containers()
-        return [_container(document) for document in documents]
+        """Containers of the project that were made from this folder, running or not."""
+        return [c for c in self._all() if c.folder == str(self.root)]
+
+    def elsewhere(self) -> set[str]:
+        """Other folders that containers of this project's name were made from."""
+        return {c.folder for c in self._all()} - {str(self.root)}
+
+    def _all(self) -> list[Container]:
+        label = f"label=com.docker.compose.project={self.name}"
+        while True:
+            identities = docker("ps", "-aq", "--no-trunc", "--filter", label).split()
+            if not identities:
+                return []
+            try:
+                return [_container(d) for d in json.loads(docker("inspect", *identities))]
+            except StackError:
+                # One of them went away between the two calls.
+                continue
 
     def logs(self, service: str) -> str:
         """End of a service's log, indented."""
@@ -195,4 +202,5 @@ def _container(document: dict[str, Any]) -> Container:
         health=state.get("Health", {}).get("Status", ""),
         exit_status=state["ExitCode"],
         pid=state["Pid"],
+        folder=document["Config"]["Labels"].get("com.docker.compose.project.working_dir", ""),
     )

@@ -107,6 +107,11 @@ def up(options: Options, progress: Progress) -> Started:
         if all(state == "healthy" for state in stack.states().values()):
             return Started(stack, fresh=False)
     stack = _stack(options.root, options.demo)
+    if folders := stack.project.elsewhere():
+        raise StackError(
+            f"The stack is up already, started from {', '.join(sorted(folders))}. Its containers "
+            "have the same names. Stop it there first: ./scripts/down.sh"
+        )
     config = stack.project.config()
     _prepare(stack.project, config, progress)
     if not stack.project.containers():

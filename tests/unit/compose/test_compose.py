@@ -17,7 +17,7 @@ ROOT = Path("/srv/squeezeflow")
 def container(
     service: str = "redis", state: str = "running", health: str = "healthy", status: int = 0
 ) -> Container:
-    return Container("id", f"name-{service}", service, state, health, status, 1)
+    return Container("id", f"name-{service}", service, state, health, status, 1, str(ROOT))
 
 
 @pytest.mark.parametrize(
