@@ -95,7 +95,8 @@ async def _all_subscribed(hub: Hub, control: Control) -> None:
 async def _beat(settings: SimulatorSettings, stream: Stream) -> None:
     pulse = service.Pulse(SERVICE, settings, None)
     while True:
-        await pulse.beat(0.0, details={"second": stream.second})
+        if not stream.stalled:
+            await pulse.beat(0.0, details={"second": stream.second})
         await asyncio.sleep(1.0)
 
 

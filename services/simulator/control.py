@@ -51,6 +51,8 @@ class Control:
 
     async def _health(self, _: web.Request) -> web.Response:
         live = self.ready and self._stream.second is not None
+        if self._stream.stalled:
+            return json_response({"status": "stalled"}, 503)
         return json_response({"status": "ok" if live else "starting"}, 200 if live else 503)
 
     async def _status(self, _: web.Request) -> web.Response:

@@ -19,6 +19,7 @@ AHEAD_S = 0.4
 
 CATCH_UP_S = 3600
 _TIMER_GRAIN_S = 0.001
+_STALLED_S = 5.0
 _log = getLogger(__name__)
 
 
@@ -32,6 +33,11 @@ class Stream:
         self.sent = 0
         self.second: int | None = None
         self.worst_lag_ms = 0
+
+    @property
+    def stalled(self) -> bool:
+        """Whether trading has begun and then stopped turning."""
+        return self.second is not None and time.time() - self.second > _STALLED_S
 
     async def resume(self) -> None:
         """After a restart: trading went on, but nobody was told. Those seconds are uncertain."""
