@@ -71,9 +71,9 @@ class Tape:
         for name, (kind, share, level) in SPLIT.items():
             delta = (s.spot_delta if kind == "spot" else s.perp_delta) * share
             volume = (s.spot_volume if kind == "spot" else s.perp_volume) * share
-            prices = [p * level for p in (s.open, s.high, s.low, s.close)]
+            o, h, lo, c = (p * level for p in (s.open, s.high, s.low, s.close))
             buy, sell = (volume + delta) / 2, (volume - delta) / 2
-            found.append(Bar(self.start + i, name, *prices, buy, sell, 3, 3, 0.0, 0.0))
+            found.append(Bar(self.start + i, name, o, h, lo, c, buy, sell, 3, 3, 0.0, 0.0))
         return found
 
 
@@ -123,8 +123,8 @@ class Runner:
 
     async def start(self, at: int) -> None:
         """Start it and let it load everything before second `at`, which is published."""
-        mapping = {m.market: msgspec.json.encode(m) for m in markets()}
-        await self._redis.hset(MARKETS_KEY, mapping=mapping)
+        for market in markets():
+            await self._redis.hset(MARKETS_KEY, market.market, msgspec.json.encode(market))
         self.now_ms = (self.tape.start + at) * 1000
         self._task = asyncio.create_task(self.app.run(self._stop))
         await eventually(self._subscribed)

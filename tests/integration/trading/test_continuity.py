@@ -110,9 +110,7 @@ async def test_lost_messages_are_read_back_in_their_place(
             for bar in tape.bars(i)
             if bar.market.endswith(("usdt", "perp"))
         ]
-        assert close(
-            runner.btc.engine.c_perp - before, sum(bar.vbuy - bar.vsell for bar in perps)
-        )
+        assert close(runner.btc.engine.c_perp - before, sum(bar.vbuy - bar.vsell for bar in perps))
         assert runner.btc.last is not None
         assert not runner.btc.last.degraded
 

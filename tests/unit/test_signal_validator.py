@@ -1,0 +1,194 @@
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.core.records import Signal
+from services.signal_validator import Facts, Reason, SignalValidator
+
+NOW = 1_700_000_000_000
+GOOD_FACTS = Facts(now_ms=NOW, last_price=100.0, price_age_s=0)
+
+
+def signal(**changes: Any) -> Signal:
+    fields: dict[str, Any] = {
+        "event": "ENTRY",
+        "signal_id": "id-1",
+        "setup_id": "BTC:1:1",
+        "timestamp": "2023-11-14T22:13:20.000Z",
+        "ts_ms": NOW,
+        "refreshed_ms": NOW,
+        "valid_until_ms": NOW + 60_000,
+        "symbol": "BTCUSDT",
+        "base_symbol": "BTC",
+        "pair": "BTC/USDT:USDT",
+        "action": "LONG",
+        "score": 6.0,
+        "score_breakdown": {"absorption_candle": 1.0},
+        "position_size_factor": 1.0,
+        "leverage": 3,
+        "entry_price": 100.0,
+        "invalidation_price": 99.0,
+        "max_deviation": 0.01,
+        "stop_price": 98.0,
+        "ttl": 5,
+        "confidence": 0.7,
+        "reset_type": "A",
+        "context": {},
+        "oi": {},
+        "cvd": {},
+        "coverage": 1.0,
+        "reasoning": "",
+        "mode": "paper",
+    }
+    if changes.get("action") == "CLOSE":
+        fields |= {"event": "EXIT", "parent_signal_id": "p", "stop_price": None}
+    return msgspec.convert(fields | changes, Signal)
+
+
+def verdict(s: Signal, facts: Facts = GOOD_FACTS, v: SignalValidator | None = None) -> str:
+    rejection = (v or SignalValidator()).check(s, facts)
+    return "" if rejection is None else rejection.reason
+
+
+def test_a_sound_signal_passes() -> None:
+    assert verdict(signal()) == ""
+    assert verdict(signal(action="CLOSE")) == ""
+    assert verdict(signal(action="SHORT", invalidation_price=101.0, stop_price=102.0)) == ""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"score": float("nan")},
+        {"entry_price": float("inf")},
+        {"score_breakdown": {"absorption_candle": float("nan")}},
+        {"event": "EXIT"},
+        {"action": "CLOSE", "event": "ENTRY"},
+        {"action": "CLOSE", "parent_signal_id": None},
+        {"symbol": "btcusdt"},
+        {"symbol": "BTC/USDT"},
+        {"signal_id": ""},
+        {"setup_id": ""},
+        {"score": 10.1},
+        {"confidence": 1.1},
+        {"position_size_factor": 0.7},
+        {"leverage": 6},
+        {"leverage": 0},
+        {"invalidation_price": 100.5},
+        {"stop_price": 100.5},
+        {"action": "SHORT"},
+    ],
+)
+def test_malformed_signals_are_invalid(changes: dict[str, Any]) -> None:
+    assert verdict(signal(**changes)) == Reason.INVALID
+
+
+@pytest.mark.parametrize(
+    ("action", "age_ms", "found"),
+    [
+        ("LONG", 5000, ""),
+        ("LONG", 5001, "EXPIRED"),
+        ("CLOSE", 60_000, ""),
+        ("CLOSE", 60_001, "EXPIRED"),
+    ],
+)
+def test_age(action: str, age_ms: int, found: str) -> None:
+    assert verdict(signal(action=action, ts_ms=NOW - age_ms)) == found
+
+
+def test_a_signal_is_accepted_once() -> None:
+    v = SignalValidator()
+    v.accepted(signal(), NOW)
+    assert verdict(signal(setup_id="BTC:1:2"), v=v) == Reason.DUPLICATE
+    day = replace(GOOD_FACTS, now_ms=NOW + 86_400_000)
+    again = signal(setup_id="BTC:1:2", ts_ms=NOW + 86_400_000)
+    assert verdict(again, day, v) == ""
+
+
+def test_a_setup_gives_one_signal_unless_that_was_cancelled() -> None:
+    v = SignalValidator()
+    first = signal()
+    v.accepted(first, NOW)
+    later = replace(GOOD_FACTS, now_ms=NOW + 1_000_000)
+    second = signal(signal_id="id-2", ts_ms=NOW + 1_000_000)
+    assert verdict(second, later, v) == Reason.DUPLICATE
+    v.released(first)
+    assert verdict(second, later, v) == ""
+
+
+def test_same_direction_within_fifteen_minutes_is_a_duplicate() -> None:
+    v = SignalValidator()
+    v.accepted(signal(), NOW)
+    for after_ms, found in ((899_000, Reason.DUPLICATE), (900_000, "")):
+        s = signal(signal_id="id-2", setup_id="BTC:1:9", ts_ms=NOW + after_ms)
+        assert verdict(s, replace(GOOD_FACTS, now_ms=NOW + after_ms), v) == found
+
+
+def test_a_second_close_of_the_symbol_passes_but_not_the_same_one() -> None:
+    v = SignalValidator()
+    v.accepted(signal(action="CLOSE"), NOW)
+    assert verdict(signal(action="CLOSE"), v=v) == Reason.DUPLICATE
+    assert verdict(signal(action="CLOSE", signal_id="id-2"), v=v) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "facts", "reason"),
+    [
+        ({"score": 3.99}, {}, Reason.LOW_SCORE),
+        ({"entry_price": 0.0}, {}, Reason.PRICE),
+        ({}, {"price_age_s": 6}, Reason.PRICE),
+        ({}, {"price_age_s": None}, Reason.PRICE),
+        ({}, {"last_price": 101.1}, Reason.PRICE),
+        ({}, {"last_price": 0.0}, Reason.PRICE),
+        ({}, {"warm": False}, Reason.DATA_QUALITY),
+        ({}, {"degraded": True}, Reason.DATA_QUALITY),
+        ({}, {"coverage": 0.79}, Reason.DATA_QUALITY),
+        ({}, {"in_cooldown": True}, Reason.COOLDOWN),
+        ({}, {"positions": 3}, Reason.RISK_LIMIT),
+        ({}, {"symbol_taken": True}, Reason.RISK_LIMIT),
+        ({}, {"daily_loss_reached": True}, Reason.RISK_LIMIT),
+        ({}, {"executor": "freqtrade away"}, Reason.RISK_LIMIT),
+    ],
+)
+def test_rules_that_exempt_a_close(
+    changes: dict[str, Any], facts: dict[str, Any], reason: str
+) -> None:
+    known = replace(GOOD_FACTS, **facts)
+    assert verdict(signal(**changes), known) == reason
+    if "entry_price" not in changes:
+        assert verdict(signal(action="CLOSE", **changes), known) == ""
+
+
+def test_a_close_needs_a_price() -> None:
+    assert verdict(signal(action="CLOSE", entry_price=0.0)) == Reason.PRICE
+
+
+def test_the_first_rule_in_the_table_decides() -> None:
+    bad = replace(GOOD_FACTS, degraded=True, in_cooldown=True, positions=9)
+    assert verdict(signal(), bad) == Reason.DATA_QUALITY
+    assert verdict(signal(score=1.0), bad) == Reason.LOW_SCORE
+
+
+def test_twenty_entries_a_minute_over_all_symbols() -> None:
+    v = SignalValidator()
+    for i in range(20):
+        v.accepted(signal(signal_id=f"s{i}", setup_id=f"s{i}", symbol=f"A{i}USDT"), NOW + i)
+    last = signal(signal_id="x", setup_id="x")
+    assert verdict(last, replace(GOOD_FACTS, now_ms=NOW + 100), v) == Reason.RATE_LIMITED
+    after = replace(GOOD_FACTS, now_ms=NOW + 60_000)
+    assert verdict(signal(signal_id="x", setup_id="x", ts_ms=NOW + 60_000), after, v) == ""
+
+
+def test_ten_entries_an_hour_in_a_symbol() -> None:
+    v = SignalValidator()
+    for i in range(10):
+        s = signal(signal_id=f"s{i}", setup_id=f"s{i}")
+        v.accepted(s, NOW + i * 300_000)
+        v.released(s)
+    at = NOW + 9 * 300_000 + 1000
+    s = signal(signal_id="x", setup_id="x", ts_ms=at)
+    assert verdict(s, replace(GOOD_FACTS, now_ms=at), v) == Reason.RATE_LIMITED
+    other = signal(signal_id="x", setup_id="x", ts_ms=at, symbol="ETHUSDT")
+    assert verdict(other, replace(GOOD_FACTS, now_ms=at), v) == ""
