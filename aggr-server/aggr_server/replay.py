@@ -27,6 +27,8 @@ from aggr_server.throttle import Backoff
 from aggr_server.writer import Writer
 
 LAST_MESSAGES_S = 5.0
+CLOSING_MS = 2000
+"""Recorded time after the last trade until its bar is certainly closed."""
 
 
 class Pace:
@@ -40,9 +42,9 @@ class Pace:
         self.speed = speed
         self.shift_ms = 0
         if not own_time:
-            length_ms = last_ms - first_ms
-            ahead_ms = length_ms * (1 - 1 / speed) if speed > 1 else length_ms if not speed else 0
-            begin_s = math.floor((now_ms() - ahead_ms) / 1000) + (1 if speed else 0)
+            length_ms = last_ms - first_ms + CLOSING_MS
+            saved = 1 - 1 / speed if speed > 1 else 0 if speed else 1
+            begin_s = math.floor((now_ms() - length_ms * saved) / 1000)
             self.shift_ms = begin_s * 1000 - first_ms // 1000 * 1000
         self._begin_ms = first_ms + self.shift_ms
         self._started = time.monotonic()
@@ -105,10 +107,11 @@ class Replay:
         """Let time pass until `ts_ms`, closing what ends meanwhile."""
         builder = self._builder
         if not builder.next_s:
-            builder.advance(ts_ms)
+            builder.advance(ts_ms + self._grace_ms)
         while True:
             due_ms = (builder.next_s + builder.interval_s) * 1000 + self._grace_ms
-            now = self._pace.now() if self._pace.speed else ts_ms
+            # Being behind must not make the trades to come late ones.
+            now = min(ts_ms, self._pace.now()) if self._pace.speed else ts_ms
             if now >= due_ms:
                 await self._close(now)
             elif now >= ts_ms:
