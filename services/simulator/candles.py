@@ -6,7 +6,7 @@ flow, and bars of the trades.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from services.simulator import bars, noise
 from services.simulator.bars import Bars
 from services.simulator.instruments import Instrument
 from services.simulator.model import HISTORY_S
-
-if TYPE_CHECKING:
-    from services.simulator.market import Market
 
 ANCIENT_S = 22 * 86_400
 EXACT_S = 4 * 3600
@@ -42,10 +39,22 @@ class Candle(NamedTuple):
     bought_quote: float
 
 
+class BarSource(Protocol):
+    """Where one-second bars of the relative seconds [start, end) come from."""
+
+    seed: int
+
+    def bars(self, instrument: Instrument, start: int, end: int) -> Bars:
+        """From the very trades."""
+
+    def coarse_bars(self, instrument: Instrument, start: int, end: int) -> Bars:
+        """From the flow, without single trades; much cheaper."""
+
+
 class Candles:
     """Minutes of one market since 22 days before `anchor`, extended on demand."""
 
-    def __init__(self, market: Market, instrument: Instrument, anchor: int) -> None:
+    def __init__(self, market: BarSource, instrument: Instrument, anchor: int) -> None:
         self.anchor = anchor
         self._market = market
         self._instrument = instrument

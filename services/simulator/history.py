@@ -24,6 +24,9 @@ DAY_S = 24 * 3600 + 3600
 OPEN_INTEREST_S = 24 * 3600 + 2400
 OPEN_INTEREST_STEP_S = 60
 
+# Open interest bears the venue's present name, its markets the one that stored bars have.
+OI_NAMES = {"OKEX": "OKX"}
+
 _BATCH = 10_000
 _RETRY_S = 2.0
 _log = getLogger(__name__)
@@ -113,9 +116,10 @@ def _bar_lines(found: Bars, prefix: str, anchor: int) -> Iterator[str]:
 def _open_interest(
     market: Market, instrument: Instrument, anchor: int
 ) -> Iterator[tuple[str, str]]:
+    exchange = instrument.exchange
     tags = (
         f"{OI_MEASUREMENT},symbol={instrument.base}{instrument.quote},"
-        f"exchange={instrument.exchange},aggregate_type=exchange"
+        f"exchange={OI_NAMES.get(exchange, exchange)},aggregate_type=exchange"
     )
     first = -(-(anchor - OPEN_INTEREST_S) // OPEN_INTEREST_STEP_S) * OPEN_INTEREST_STEP_S
     path = market.coarse_bars(instrument, first - anchor, 0)
