@@ -79,7 +79,7 @@ class Bot:
         """Everything it has said."""
         return (self.folder / "log").read_text(errors="replace")
 
-    def start(self, timeout_s: float = 60.0) -> None:
+    def start(self, timeout_s: float = 150.0) -> None:
         """Start and wait until its loop turns."""
         began = time.time()
         with (self.folder / "log").open("ab") as log:

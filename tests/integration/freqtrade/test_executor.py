@@ -10,13 +10,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import requests
 
 from services.core import names
 from services.core.records import Signal
-from tests.integration.freqtrade.bot import PASSWORD, Bot, Runner, eventually
+from tests.integration.freqtrade.bot import JWT_SECRET, PASSWORD, Bot, Runner, eventually
 from tests.integration.freqtrade.exchange import Exchange
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(240)
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -90,6 +91,15 @@ def test_signal_left_in_place_is_executed_once(bot: Bot, runner: Runner) -> None
         "opened",
         "closed",
     ]
+
+
+def test_signal_claimed_by_another_process_is_left_to_it(bot: Bot, runner: Runner) -> None:
+    signal = runner.entry()
+    runner.redis.set(names.executed(signal.signal_id), "1")
+    runner.publish(signal)
+    let_read(bot, runner)
+    assert not bot.trades_of(signal.signal_id)
+    assert not [f for f in runner.fills() if f.signal_id == signal.signal_id]
 
 
 def test_next_signal_for_the_same_side_enters_within_the_same_candle(
@@ -244,3 +254,20 @@ def test_health_check_passes_on_the_running_bot_and_fails_elsewhere(bot: Bot) ->
     nobody = check(1, PASSWORD)
     assert nobody.returncode == 1
     assert nobody.stdout.startswith("unhealthy: the API at http://127.0.0.1:1 does not answer")
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [("http://127.0.0.1:8081", 200), ("http://localhost:8081", 200), ("http://evil.test", 400)],
+)
+def test_api_admits_the_separate_ui_and_nobody_else(bot: Bot, origin: str, status: int) -> None:
+    asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    url = f"http://127.0.0.1:{bot.port}/api/v1/token/login"
+    answer = requests.options(url, headers=asked, timeout=10)
+    assert answer.status_code == status
+    assert answer.headers.get("Access-Control-Allow-Origin") == (origin if status == 200 else None)
+
+
+def test_secrets_stay_out_of_the_log(bot: Bot) -> None:
+    assert PASSWORD not in bot.log
+    assert JWT_SECRET not in bot.log

@@ -13,7 +13,7 @@ from tests.integration.freqtrade.bot import Bot, Runner, blocking_redis, eventua
 from tests.integration.freqtrade.exchange import Exchange
 from tests.integration.servers import RedisServer
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 
 def open_trade(runner: Runner, symbol: str = "ETHUSDT") -> Signal:
@@ -49,20 +49,6 @@ def test_killed_and_started_again_it_keeps_its_trade_and_enters_no_second(
     assert kept["stop_loss_abs"] == stop == signal.stop_price
     runner.publish(runner.close(signal))
     assert runner.fill(signal.signal_id, "closed").reason == "sf_range_break"
-
-
-def test_signal_executed_before_a_restart_is_not_executed_after_its_end(
-    bot: Bot, runner: Runner
-) -> None:
-    signal = open_trade(runner)
-    runner.publish(runner.close(signal))
-    runner.fill(signal.signal_id, "closed")
-    bot.stop()
-    publish_refreshed(runner, signal)
-    bot.start()
-    publish_refreshed(runner, signal)
-    open_trade(runner, "BTCUSDT")
-    assert len(bot.trades_of(signal.signal_id)) == 1
 
 
 def test_lost_claims_do_not_lead_to_a_second_trade(

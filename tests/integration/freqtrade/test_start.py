@@ -12,6 +12,7 @@ from tests.integration.freqtrade.bot import ROOT, START, environ
 from tests.integration.freqtrade.exchange import Exchange
 from tests.integration.servers import free_port
 
+pytestmark = pytest.mark.timeout(180)
 CONFIG = ROOT / "freqtrade" / "config" / "config.json"
 
 
@@ -20,7 +21,7 @@ def start(folder: Path, **changes: str) -> tuple[int, list[str]]:
     values = environ(folder, free_port(), "http://127.0.0.1:1", free_port())
     values.update({"FREQTRADE__EXCHANGE__CCXT_CONFIG__RATELIMIT": "1", **changes})
     result = subprocess.run(
-        [str(START)], env=values, capture_output=True, text=True, timeout=50, check=False
+        [str(START)], env=values, capture_output=True, text=True, timeout=150, check=False
     )
     return result.returncode, (result.stdout + result.stderr).splitlines()
 
