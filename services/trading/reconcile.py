@@ -15,7 +15,7 @@ from aggr_server.log import kv
 from services.core import names
 from services.core.records import Fill
 from services.freqtrade_client import FreqtradeClient, FreqtradeRefused, FreqtradeUnreachable, Trade
-from services.influx_signal_manager import iso, outcome_of
+from services.influx_signal_manager import PointKey, iso, outcome_of
 from services.market.history import History
 from services.market.markets import Directory
 from services.strategy.types import OpenPosition, State
@@ -29,6 +29,7 @@ from services.trading.symbol import SymbolTrader
 EVERY_S = 60.0
 RETRY_S = 5.0
 JUST_NOW_MS = 10_000
+DATABASE_BEHIND_S = 60
 UNRESOLVED_AFTER_MS = 150_000
 TAG = "sf:"
 
@@ -136,50 +137,25 @@ class Reconciler:
             await self._adopt(trader, trade, signal_id)
 
     async def _adopt(self, trader: SymbolTrader, trade: Trade, signal_id: str) -> None:
-        opened_ms = trade.open_fill_timestamp or trade.open_timestamp
-        entry_t, direction = opened_ms // 1000, -1 if trade.is_short else 1
+        opened_s = (trade.open_fill_timestamp or trade.open_timestamp) // 1000
         baseline = await self._baseline(trade.trade_id)
-        before = (trader.engine.t or 0, trader.engine.c_spot, trader.engine.c_perp)
+        engine = trader.engine
+        # The newest seconds may not have reached the database yet, but they are known here.
+        edge = max(opened_s, trader.known_since((engine.t or 0) - DATABASE_BEHIND_S))
+        at_edge = trader.cvd_at(edge)
         try:
             markets = self._directory.of_base(trader.names.base)
-            since = await self._history.deltas(markets, entry_t + 1, before[0] + 1)
+            since = await self._history.deltas(markets, opened_s + 1, edge + 1)
             key = await self._desk.record.find(signal_id) if signal_id else None
         except (InfluxUnavailable, InfluxError) as error:
             _log.warning("position not adopted yet %s", kv(error=error))
             return
-        spot = since["spot"] + trader.engine.c_spot - before[1]
-        perp = since["perp"] + trader.engine.c_perp - before[2]
-        if not trader.live or trader.engine.trade_id == trade.trade_id:
+        if not trader.live or trader.engine is not engine or engine.trade_id == trade.trade_id:
             return
-        reference = trader.aggregator.reference
-        price = reference.spliced_price(trade.open_rate)
-        position = OpenPosition(
-            trade_id=trade.trade_id,
-            direction=direction,
-            entry_t=entry_t,
-            entry_price=price,
-            spot_since_entry=spot,
-            perp_since_entry=perp,
-            best_spot=max(0.0, direction * spot, baseline.best_spot if baseline else 0.0),
-            invalidation_price=baseline.invalidation_price if baseline else None,
-            r5=baseline.r5 if baseline else None,
-            score=baseline.score if baseline else 0.0,
-            signal_id=signal_id,
-        )
-        trader.holding = Holding(
-            signal_id=signal_id,
-            setup_id=f"{trader.names.base}:{direction}:{entry_t}",
-            direction=direction,
-            leverage=max(1, int(trade.leverage or 1)),
-            entry_price=price,
-            invalidation_price=position.invalidation_price,
-            r5=position.r5,
-            score=position.score,
-            env=baseline.env if baseline else "",
-            trade_id=trade.trade_id,
-            key=key,
-            opened_ms=opened_ms,
-        )
+        spot = since["spot"] + engine.c_spot - at_edge[0]
+        perp = since["perp"] + engine.c_perp - at_edge[1]
+        position = _position(trader, trade, signal_id, baseline, spot, perp)
+        trader.holding = _holding(trader, trade, position, baseline, key)
         trader.signal = None
         _log.info("position adopted %s", kv(symbol=trader.names.symbol, trade_id=trade.trade_id))
         if baseline is None:
@@ -190,7 +166,7 @@ class Reconciler:
                 trader.names.symbol,
             )
         self._desk.outbox.withdraw(trader.names.symbol)
-        self._desk.settle(trader, trader.engine.adopt(position))
+        self._desk.settle(trader, engine.adopt(position))
         self._desk.save(trader)
 
     def _gone(self, trader: SymbolTrader, trade_id: int, trade: Trade | None) -> None:
@@ -245,6 +221,53 @@ class Reconciler:
                     pnl=pnl,
                     pnl_percentage=(trade.close_profit or 0.0) * 100,
                 )
+
+
+def _position(
+    trader: SymbolTrader,
+    trade: Trade,
+    signal_id: str,
+    baseline: Baseline | None,
+    spot: float,
+    perp: float,
+) -> OpenPosition:
+    direction = -1 if trade.is_short else 1
+    return OpenPosition(
+        trade_id=trade.trade_id,
+        direction=direction,
+        entry_t=(trade.open_fill_timestamp or trade.open_timestamp) // 1000,
+        entry_price=trader.aggregator.reference.spliced_price(trade.open_rate),
+        spot_since_entry=spot,
+        perp_since_entry=perp,
+        best_spot=max(0.0, direction * spot, baseline.best_spot if baseline else 0.0),
+        invalidation_price=baseline.invalidation_price if baseline else None,
+        r5=baseline.r5 if baseline else None,
+        score=baseline.score if baseline else 0.0,
+        signal_id=signal_id,
+    )
+
+
+def _holding(
+    trader: SymbolTrader,
+    trade: Trade,
+    position: OpenPosition,
+    baseline: Baseline | None,
+    key: PointKey | None,
+) -> Holding:
+    return Holding(
+        signal_id=position.signal_id,
+        setup_id=f"{trader.names.base}:{position.direction}:{position.entry_t}",
+        direction=position.direction,
+        leverage=max(1, int(trade.leverage or 1)),
+        entry_price=position.entry_price,
+        invalidation_price=position.invalidation_price,
+        r5=position.r5,
+        score=position.score,
+        env=baseline.env if baseline else "",
+        trade_id=trade.trade_id,
+        opened_ms=trade.open_fill_timestamp or trade.open_timestamp,
+        key=key,
+    )
 
 
 def _signal_id(trade: Trade) -> str:

@@ -106,6 +106,10 @@ class SymbolTrader:
         i = min(max(t - self._cvds[0][0], 0), len(self._cvds) - 1)
         return self._cvds[i][1:]
 
+    def known_since(self, t: int) -> int:
+        """The first second not before `t` of which the CVD is kept."""
+        return max(t, self._cvds[0][0]) if self._cvds else self.engine.t or t
+
     @property
     def price(self) -> float:
         """Last price of the execution market, 0 before the first."""
