@@ -51,7 +51,7 @@ def collect(stack: Running, progress: Progress, *, start_seconds: float) -> dict
     report = _report(states, story, audit, start_seconds)
     report["markets"] = _patiently(evidence.markets, 0)
     report["latency_ms"] = latencies(story, iter(fills), sampler.samples)
-    problems = _problems(states, story, audit)
+    problems = problems_of(states, story, audit)
     return {"ok": not problems, "problems": problems, **report}
 
 
@@ -147,7 +147,8 @@ def _report(
     }
 
 
-def _problems(states: Mapping[str, str], story: Story, audit: Audit) -> list[str]:
+def problems_of(states: Mapping[str, str], story: Story, audit: Audit) -> list[str]:
+    """What keeps the check from passing, one sentence each."""
     problems = [f"{name} is {state}" for name, state in states.items() if state != "healthy"]
     if not states:
         problems.append("no service is running")

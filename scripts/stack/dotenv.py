@@ -38,13 +38,11 @@ def read(path: Path) -> dict[str, str]:
 
 def _parse(text: str) -> tuple[str, str]:
     key, separator, value = text.partition("=")
-    key, value = key.removeprefix("export ").strip(), value.strip()
+    key, value = key.removeprefix("export "), value.strip()
     if not separator:
         raise ValueError("expected KEY=VALUE")
     if not _KEY.match(key):
-        raise ValueError(
-            "a name consists of letters, digits and underscores, without spaces around ="
-        )
+        raise ValueError("a name has letters, digits and _ only, and no space before the =")
     if value[:1] in ('"', "'"):
         end = value.find(value[0], 1)
         if end < 0:
