@@ -115,8 +115,9 @@ class History:
 
         Seconds that are no longer stored one by one are taken from the one-minute roll-ups.
         """
-        edge = await self._first_second(markets, from_s, to_s)
-        edge = from_s if edge is None else min(to_s, -(-edge // 60) * 60)
+        first = await self._first_second(markets, from_s, to_s)
+        kept_whole = first is None or first < from_s + 60
+        edge = from_s if first is None or kept_whole else min(to_s, -(-first // 60) * 60)
         found: dict[str, float] = {}
         for kind in ("spot", "perp"):
             chosen = [m for m in markets if m.kind == kind]
