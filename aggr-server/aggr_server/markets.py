@@ -64,7 +64,7 @@ class MarketState:
         if not (0.0 < price < inf and 0.0 < size < inf):
             self.invalid += 1
             return
-        if not self._seen.add(trade.id):
+        if not self._seen.add(trade.id) and trade.id != "":
             self.duplicates += 1
             return
         notional = size * self._contract

@@ -60,6 +60,13 @@ def test_a_trade_that_arrives_again_counts_once() -> None:
     assert (market.trades, market.liquidations, market.duplicates) == (3, 1, 3)
 
 
+def test_trades_without_an_id_all_count() -> None:
+    market, builder = _market("BTC-USDT")
+    for _ in range(2):
+        market.trade(Trade("BTC-USDT", T0 * 1000, 10.0, 1.0, True, ""))
+    assert _bar(builder).cbuy == 2
+
+
 @pytest.mark.parametrize(
     ("price", "size"),
     [(0.0, 1.0), (-1.0, 1.0), (1.0, 0.0), (float("nan"), 1.0), (1.0, float("inf"))],
