@@ -18,6 +18,7 @@ from aggr_server.influx import InfluxError, InfluxUnavailable
 from aggr_server.log import kv
 from aggr_server.wire import CHANNEL, Market, decode
 from services.core.names import OI_CHANNEL
+from services.core.outage import Outage
 from services.core.records import OpenInterest
 from services.market.assemble import KEEP_S, Assembler, Span
 from services.market.bars import ClosedBars
@@ -55,7 +56,12 @@ class BarFeed:
         markets: Callable[[], Sequence[Market]],
         on_open_interest: Callable[[OpenInterest], None],
         now_ms: Callable[[], int],
+        *,
+        redis_outage: Outage,
+        influx_outage: Outage,
     ) -> None:
+        self._redis_outage = redis_outage
+        self._influx_outage = influx_outage
         self._redis = redis
         self._history = history
         self._assembler = assembler
@@ -114,11 +120,9 @@ class BarFeed:
             try:
                 await self._subscribe_and_read()
             except (RedisError, OSError) as error:
-                _log.warning(
-                    "bars channel lost, following InfluxDB instead %s",
-                    kv(error=error, retry_s=round(delay_s, 1)),
-                )
+                self._redis_outage.failed(error)
             if self._subscribed.is_set():
+                _log.warning("bars channel lost, following InfluxDB instead")
                 delay_s = 0.1
             self._subscribed.clear()
             self._news.set()
@@ -146,6 +150,7 @@ class BarFeed:
 
     def _on_subscribed(self) -> None:
         _log.info("bars channel subscribed %s", kv(channel=CHANNEL))
+        self._redis_outage.over()
         self._subscribed.set()
         self._last_message_ms = self._now_ms()
         if (next_t := self._assembler.next_t) is not None:
@@ -206,9 +211,7 @@ class BarFeed:
                 _log.error("reading back refused %s", kv(from_s=from_s, error=error))
                 return
             except InfluxUnavailable as error:
-                _log.warning(
-                    "reading back failed %s", kv(from_s=from_s, error=error, retry_s=delay_s)
-                )
+                self._influx_outage.failed(error)
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
                 delay_s = min(RETRY_CAP_S, delay_s * 2)
         for gap in gaps:
@@ -228,8 +231,9 @@ class BarFeed:
             try:
                 bars = await self._history.bars(self._markets(), next_t, to_s)
             except (InfluxError, InfluxUnavailable) as error:
-                _log.warning("bars neither from Redis nor from InfluxDB %s", kv(error=error))
+                self._influx_outage.failed(error)
                 continue
+            self._influx_outage.over()
             if not self.live:
                 self._assembler.merge(bars)
                 self._complete_to = to_s

@@ -18,6 +18,7 @@ from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable
 from aggr_server.log import kv
 from aggr_server.wire import Market
 from services.core.clients import redis_client
+from services.core.outage import Outage
 from services.core.records import OpenInterest
 from services.core.service import Pulse
 from services.core.settings import StrategySettings
@@ -98,6 +99,10 @@ class App:
         self.history = History(self.influx)
         self.freqtrade = FreqtradeClient(settings)
         self.record = InfluxSignalManager(self.influx)
+        redis_at = f"{settings.redis_host}:{settings.redis_port}"
+        influx_at = f"{settings.influx_host}:{settings.influx_port}"
+        self._redis_outage = redis_outage = Outage("Redis", redis_at)
+        self._influx_outage = influx_outage = Outage("InfluxDB", influx_at)
         bases = chosen_bases(settings)
         params = strategy_params(settings)
         exchange = settings.squeezeflow_execution_exchange
@@ -106,9 +111,11 @@ class App:
         self.traders = {base: SymbolTrader(base, params, exchange) for base in bases}
         symbols = [trader.names.symbol for trader in self.traders.values()]
         owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self.leases = Leases(self.redis, symbols, owner)
+        self.leases = Leases(self.redis, symbols, owner, outage=redis_outage)
         fast = settings.squeezeflow_enable_1s_mode
-        self.outbox = Outbox(self.redis, now_ms=now_ms, may_show=self.leases.held, refresh=fast)
+        self.outbox = Outbox(
+            self.redis, now_ms=now_ms, may_show=self.leases.held, refresh=fast, outage=redis_outage
+        )
         slowest_s = settings.squeezeflow_run_interval + settings.squeezeflow_data_interval - 2
         limits = Limits(min_score=params.min_score, max_leverage=params.max_leverage)
         self.desk = Desk(
@@ -129,6 +136,8 @@ class App:
             self._markets,
             self._on_open_interest,
             now_ms,
+            redis_outage=redis_outage,
+            influx_outage=influx_outage,
         )
         self.loader = Loader(
             self.desk,
@@ -138,6 +147,7 @@ class App:
             execution_exchange=exchange,
             batch=settings.squeezeflow_1s_batch_size,
             now_ms=now_ms,
+            influx_outage=influx_outage,
             lag_s=lag_s,
         )
         self.reconciler = Reconciler(
@@ -145,7 +155,7 @@ class App:
         )
         book = FillBook(self.desk, self.reconciler.ask)
         self.reconciler.use(book)
-        self.fills = FillsConsumer(self._blocking, book, self.leases, owner)
+        self.fills = FillsConsumer(self._blocking, book, self.leases, owner, redis_outage)
         self.cycle = Cycle(
             self.feed,
             Intake(settings.squeezeflow_data_interval, settings.squeezeflow_run_interval),
@@ -245,12 +255,18 @@ class App:
 
     async def _refresh_directory(self) -> bool:
         found: list[Market] = []
+        if not all(self.directory.of_base(base) for base in self.traders):
+            try:
+                found = await markets.read_influx(self.influx)
+                self._influx_outage.over()
+            except InfluxUnavailable as error:
+                self._influx_outage.failed(error)
+            except InfluxError as error:
+                _log.warning("stored markets not read %s", kv(error=error))
         try:
-            found = await markets.read_redis(self.redis)
-            if not all(self.directory.of_base(base) for base in self.traders):
-                found = await markets.read_influx(self.influx) + found
-        except (RedisError, InfluxError, InfluxUnavailable) as error:
-            _log.warning("markets not read %s", kv(error=error))
+            found += await markets.read_redis(self.redis)
+        except RedisError as error:
+            self._redis_outage.failed(error)
         if self.directory.update(found):
             for base, trader in self.traders.items():
                 trader.aggregator.add_markets(self.directory.of_base(base))

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from aggr_server.log import kv
 from services.core import names
+from services.core.outage import Outage
 from services.core.records import Fill
 from services.influx_signal_manager import iso, outcome_of
 from services.strategy.types import State
@@ -157,7 +158,10 @@ class FillsConsumer:
     that is gone are taken when their symbol is followed here.
     """
 
-    def __init__(self, redis: Redis, book: FillBook, leases: Leases, name: str) -> None:
+    def __init__(
+        self, redis: Redis, book: FillBook, leases: Leases, name: str, outage: Outage
+    ) -> None:
+        self._outage = outage
         self._redis = redis
         self._book = book
         self._leases = leases
@@ -174,7 +178,7 @@ class FillsConsumer:
                     await self._read()
                     delay_s = 0.1
             except RedisError as error:
-                _log.warning("fills not read %s", kv(error=error, retry_s=round(delay_s, 1)))
+                self._outage.failed(error)
             await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
             delay_s = min(RETRY_CAP_S, delay_s * 2)
 

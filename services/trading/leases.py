@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from aggr_server.log import kv
 from services.core import names
+from services.core.outage import Outage
 
 LIFE_MS = 2500
 RENEW_S = 0.5
@@ -48,9 +49,11 @@ class Leases:
         symbols: Sequence[str],
         owner: str,
         *,
+        outage: Outage | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._redis = redis
+        self._outage = outage or Outage("Redis", "")
         self._symbols = tuple(symbols)
         self._owner = owner
         self._monotonic = monotonic
@@ -78,15 +81,12 @@ class Leases:
 
     async def run(self) -> None:
         """Take and renew until cancelled."""
-        away = False
         while True:
             try:
                 await self.turn()
-                away = False
+                self._outage.over()
             except RedisError as error:
-                if not away:
-                    _log.warning("leases not renewed %s", kv(error=error))
-                away = True
+                self._outage.failed(error)
             await asyncio.sleep(RENEW_S)
 
     async def turn(self) -> None:

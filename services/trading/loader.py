@@ -15,6 +15,7 @@ from aggr_server.influx import InfluxError, InfluxUnavailable
 from aggr_server.log import kv
 from aggr_server.wire import Gap, Market
 from services.core import names
+from services.core.outage import Outage
 from services.influx_signal_manager import iso
 from services.market.aggregate import Aggregator, preferred_market
 from services.market.bars import ClosedBars
@@ -48,8 +49,10 @@ class Loader:
         execution_exchange: str,
         batch: int,
         now_ms: Callable[[], int],
+        influx_outage: Outage,
         lag_s: float = 3.0,
     ) -> None:
+        self._influx_outage = influx_outage
         self._desk = desk
         self._history = history
         self._directory = directory
@@ -84,13 +87,17 @@ class Loader:
             saved = await self._saved(trader, until)
             await self._replay(trader, markets, until, saved)
             await self._anchor(trader)
-        except (InfluxUnavailable, InfluxError, RedisError) as error:
-            _log.warning("history not loaded %s", kv(symbol=trader.names.symbol, error=error))
+        except InfluxUnavailable as error:
+            self._influx_outage.failed(error)
+            return False
+        except InfluxError as error:
+            _log.error("history refused %s", kv(symbol=trader.names.symbol, error=error))
             return False
         except ValueError as error:
             _log.warning("state not resumed %s", kv(symbol=trader.names.symbol, error=error))
             await self._forget(trader)
             return False
+        self._influx_outage.over()
         return await self._catch_up(trader)
 
     async def _replay(

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from aggr_server.log import kv
 from services.core import names
+from services.core.outage import Outage
 from services.core.records import Alert, Signal
 from services.influx_signal_manager import iso
 
@@ -48,7 +49,9 @@ class Outbox:
         now_ms: Callable[[], int],
         may_show: Callable[[str], bool] = lambda _: True,
         refresh: bool = True,
+        outage: Outage | None = None,
     ) -> None:
+        self._outage = outage or Outage("Redis", "")
         self._redis = redis
         self._now_ms = now_ms
         self._may_show = may_show
@@ -133,15 +136,13 @@ class Outbox:
             try:
                 await self.flush()
             except RedisError as error:
-                if self.available:
-                    _log.warning("Redis away, signals wait %s", kv(error=error))
+                self._outage.failed(error)
                 self.available = False
                 self._wake.set()
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
                 delay_s = min(RETRY_CAP_S, delay_s * 2)
                 continue
-            if not self.available:
-                _log.info("Redis is back, signals go out")
+            self._outage.over()
             self.available = True
             delay_s = 0.05
 
