@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import threading
 import time
@@ -200,7 +201,7 @@ class BusSampler:
 
 
 def latencies(story: Story, fills: Iterator[Fill], bars: list[int]) -> dict[str, dict[str, float]]:
-    """Median and maximum in milliseconds of the three parts of the way; None without samples."""
+    """Milliseconds of the three parts of the way."""
     published = {
         signal_id: signal.ts_ms
         for signal_id, signal in story.signals.items()
@@ -216,13 +217,23 @@ def latencies(story: Story, fills: Iterator[Fill], bars: list[int]) -> dict[str,
         for fill in fills
         if fill.event == "opened" and fill.signal_id in published
     ]
-    return {"bar": _spread(bars), "signal": _spread(signals), "trade": _spread(trades)}
+    return {
+        "bar": latencies_of(bars),
+        "signal": latencies_of(signals),
+        "trade": latencies_of(trades),
+    }
 
 
-def _spread(samples: list[int]) -> dict[str, Any]:
+def latencies_of(samples: list[int]) -> dict[str, Any]:
+    """Median, 99th percentile and maximum of `samples`; None if there are none."""
     if not samples:
-        return {"median": None, "max": None}
-    return {"median": statistics.median(samples), "max": max(samples)}
+        return {"median": None, "p99": None, "max": None}
+    rank = math.ceil(len(samples) * 0.99) - 1
+    return {
+        "median": statistics.median(samples),
+        "p99": sorted(samples)[rank],
+        "max": max(samples),
+    }
 
 
 def _signal_id(trade: Mapping[str, Any]) -> str:

@@ -39,10 +39,6 @@ class Supervisor:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        # The address is not used: the transport goes to the socket.
-        self._server = xmlrpc.client.ServerProxy(
-            "http://127.0.0.1", transport=SupervisorTransport("", "", f"unix://{layout.socket}")
-        )
 
     def alive(self) -> bool:
         """Whether it answers. Raises `StackError` if it belongs to another user."""
@@ -128,7 +124,10 @@ class Supervisor:
             return
 
     def _call(self, method: str, *arguments: object) -> object:
-        return getattr(self._server.supervisor, method)(*arguments)
+        transport = SupervisorTransport("", "", f"unix://{self._layout.socket}")
+        # The address is not used: the transport goes to the socket.
+        with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as server:
+            return getattr(server.supervisor, method)(*arguments)
 
 
 def leftovers(root: Path) -> list[psutil.Process]:
@@ -164,7 +163,7 @@ def usage(processes: Mapping[str, Process]) -> dict[str, Usage]:
     """CPU time and resident memory of each running program, its children included."""
     result = {}
     for name, process in processes.items():
-        if not process.pid:
+        if not process.pid or name == "reviver":
             continue
         try:
             parent = psutil.Process(process.pid)

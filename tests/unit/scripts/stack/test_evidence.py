@@ -39,13 +39,13 @@ def test_latencies_are_taken_between_the_right_moments() -> None:
     story = Story(signals={"a": _signal("a", 1010, 1000), "b": _signal("b", 2030, 2000)})
     fills = [_fill("a", 1110), _fill("b", 2330), _fill("a", 9999, "closed"), _fill("x", 5000)]
     found = latencies(story, iter(fills), [200, 220, 250])
-    assert found["bar"] == {"median": 220, "max": 250}
-    assert found["signal"] == {"median": 20, "max": 30}
-    assert found["trade"] == {"median": 200, "max": 300}
+    assert found["bar"] == {"median": 220, "p99": 250, "max": 250}
+    assert found["signal"] == {"median": 20, "p99": 30, "max": 30}
+    assert found["trade"] == {"median": 200, "p99": 300, "max": 300}
 
 
 def test_no_sample_is_no_latency() -> None:
-    assert latencies(Story(), iter([]), [])["trade"] == {"median": None, "max": None}
+    assert latencies(Story(), iter([]), [])["trade"] == {"median": None, "p99": None, "max": None}
 
 
 def test_a_story_is_finished_by_a_closed_trade_with_an_outcome() -> None:
