@@ -12,11 +12,11 @@ from aiohttp import web
 
 from aggr_server.collector import Collector
 from aggr_server.feed import now_ms
+from aggr_server.figures import watch
 from aggr_server.health import health
 from aggr_server.history import COLUMNS, History, timeframe_of
 from aggr_server.influx import InfluxError, InfluxUnavailable
 from aggr_server.log import kv
-from aggr_server.metrics import watch
 from aggr_server.throttle import Occasionally
 
 MAX_BARS = 100_000

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from logging import getLogger
 
 import aiohttp
 from redis.asyncio import Redis
 
-from aggr_server import discovery, exchanges, health
+from aggr_server import discovery, exchanges
 from aggr_server.bars import BarBuilder
 from aggr_server.bus import Bus
 from aggr_server.discovery import DiscoveryFailed
@@ -40,6 +40,8 @@ class NothingToCollect(Exception):
 class Collector:
     """All state of a running collector. `run` works until it is cancelled.
 
+    `status`: the state in a few words and figures, for the heartbeat.
+
     Raises `NothingToCollect`, also inside an exception group, once every venue has answered.
     """
 
@@ -50,6 +52,8 @@ class Collector:
         writer: Writer,
         redis: Redis,
         session: aiohttp.ClientSession,
+        *,
+        status: Callable[[Collector], tuple[str, dict[str, object]]],
     ) -> None:
         interval_s = settings.aggr_interval
         self.builder = BarBuilder(
@@ -63,7 +67,7 @@ class Collector:
         self.undiscovered = {adapter.name: "" for adapter in adapters}
         """Venues whose markets are not yet known -> the last error."""
         self.writer = writer
-        self.bus = Bus(redis, markets=self.records, status=lambda: health.status(self))
+        self.bus = Bus(redis, markets=self.records, status=lambda: status(self))
         self.metrics = Metrics()
         self.last_turn_ms = 0
         self.lag_ms = 0.0

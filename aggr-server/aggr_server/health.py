@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from aggr_server.collector import Collector
 from aggr_server.feed import now_ms
-
-if TYPE_CHECKING:
-    from aggr_server.collector import Collector
 
 STALLED_MS = 5000
 

@@ -17,6 +17,7 @@ from aggr_server.api import Api
 from aggr_server.bus import redis_client
 from aggr_server.collector import Collector, chosen_adapters
 from aggr_server.exchanges.base import Adapter
+from aggr_server.health import status
 from aggr_server.history import History
 from aggr_server.influx import InfluxClient
 from aggr_server.log import kv
@@ -51,7 +52,7 @@ async def serve(settings: CollectorSettings, stop: asyncio.Event | None = None) 
         aiohttp.ClientSession(timeout=timeout) as session,
     ):
         writer = make_writer(settings, influx)
-        collector = Collector(settings, adapters, writer, redis, session)
+        collector = Collector(settings, adapters, writer, redis, session, status=status)
         async with _listening(settings, Api(collector, History(influx)).app()):
             _log.info("started %s", _summary(settings, adapters))
             await _until(stop, collector)
