@@ -237,6 +237,6 @@ def test_mounted_scripts_are_the_ones_made_readable() -> None:
         (ROOT / mount.split(":")[0]).resolve()
         for definition in SERVICES.values()
         for mount in definition.get("volumes", ())
-        if mount.startswith("./")
+        if isinstance(mount, str) and mount.startswith("./")
     }
     assert mounts <= readable
