@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 
 from services.core.service import Pulse
 from services.market.bars import ClosedBars
@@ -14,6 +15,17 @@ from services.trading.desk import Desk
 from services.trading.outbox import Outbox
 
 CURRENT_WITHIN_S = 5
+TIMED = 600
+
+
+def spread(values: Iterable[float]) -> dict[str, float]:
+    """Count, median, 99th percentile and maximum; nothing for no values."""
+    ordered = sorted(values)
+    if not ordered:
+        return {}
+    n = len(ordered)
+    picked = {"median": ordered[n // 2], "p99": ordered[min(n - 1, n * 99 // 100)]}
+    return {"count": n, **{k: round(v, 3) for k, v in picked.items()}, "max": round(ordered[-1], 3)}
 
 
 class Intake:
@@ -65,6 +77,8 @@ class Cycle:
         self._slowest_s = slowest_s
         self._now_ms = now_ms
         self.last_t = 0
+        self._cycles_ms: deque[float] = deque(maxlen=TIMED)
+        self._lags_ms: deque[float] = deque(maxlen=TIMED)
 
     async def run(self) -> None:
         """Process closed seconds as they come."""
@@ -78,6 +92,9 @@ class Cycle:
             lag_s = self._now_ms() / 1000 - (self.last_t + 1)
             self._outbox.turn(entries_current=lag_s < CURRENT_WITHIN_S + self._slowest_s)
             cycle_ms = (time.perf_counter() - started) * 1000
+            if closed:
+                self._cycles_ms.append(cycle_ms)
+                self._lags_ms.append(lag_s * 1000)
             await self._pulse.beat(cycle_ms, status=self._status(lag_s), details=self._details())
             if len(closed) == self._batch:
                 await asyncio.sleep(0)
@@ -96,6 +113,8 @@ class Cycle:
             "last_second": self.last_t,
             "lag_ms": self._now_ms() - (self.last_t + 1) * 1000 if self.last_t else None,
             "warm": bool(traders) and all(t.engine.state is not State.WARMUP for t in traders),
+            "cycle_ms": spread(self._cycles_ms),
+            "processed_after_ms": spread(self._lags_ms),
             "source": "redis" if self._feed.live else "influx",
             "coverage": {t.names.symbol: round(t.aggregator.coverage, 3) for t in traders},
         }
