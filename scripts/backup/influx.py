@@ -37,7 +37,8 @@ def counts(query: Query, database: str, before: str) -> Counts:
     ]
     found: Counts = {}
     for policy in policies:
-        # Fields of other measurements are counted as null. Written as a pattern, a source selects every measurement of the policy.
+        # Written as a pattern, a source selects every measurement of the policy; fields that only
+        # other measurements have are counted as null.
         statement = f'SELECT count(*) FROM "{database}"."{policy}"./.*/ WHERE time < \'{before}\''
         for one in series(query(statement)):
             fields = dict(zip(one["columns"], one["values"][0], strict=True))
