@@ -102,69 +102,86 @@ class App:
         redis_at = f"{settings.redis_host}:{settings.redis_port}"
         influx_at = f"{settings.influx_host}:{settings.influx_port}"
         self._redis_outage = redis_outage = Outage("Redis", redis_at)
-        self._influx_outage = influx_outage = Outage("InfluxDB", influx_at)
+        self._influx_outage = Outage("InfluxDB", influx_at)
         bases = chosen_bases(settings)
         params = strategy_params(settings)
-        exchange = settings.squeezeflow_execution_exchange
         self.directory = Directory(bases)
         self._classified = asyncio.Event()
+        exchange = settings.squeezeflow_execution_exchange
         self.traders = {base: SymbolTrader(base, params, exchange) for base in bases}
         symbols = [trader.names.symbol for trader in self.traders.values()]
         owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self.leases = Leases(self.redis, symbols, owner, outage=redis_outage)
-        fast = settings.squeezeflow_enable_1s_mode
+        self._slowest_s = settings.squeezeflow_run_interval + settings.squeezeflow_data_interval - 2
         self.outbox = Outbox(
-            self.redis, now_ms=now_ms, may_show=self.leases.held, refresh=fast, outage=redis_outage
-        )
-        slowest_s = settings.squeezeflow_run_interval + settings.squeezeflow_data_interval - 2
-        limits = Limits(min_score=params.min_score, max_leverage=params.max_leverage)
-        self.desk = Desk(
-            self.traders.values(),
-            validator=SignalValidator(limits),
-            portfolio=Portfolio(integrated=settings.freqtrade_enable_integration, now_ms=now_ms),
-            outbox=self.outbox,
-            record=self.record,
-            leases=self.leases,
-            pace=Pace(FAST_TTL_S if fast else SLOW_TTL_S, limits.max_age_s + slowest_s),
-            now_ms=now_ms,
-        )
-        self.assembler = Assembler(self.directory.base_of)
-        self.feed = BarFeed(
-            self._blocking,
-            self.history,
-            self.assembler,
-            self._markets,
-            self._on_open_interest,
-            now_ms,
-            redis_outage=redis_outage,
-            influx_outage=influx_outage,
-        )
-        self.loader = Loader(
-            self.desk,
-            self.history,
-            self.directory,
             self.redis,
-            execution_exchange=exchange,
-            batch=settings.squeezeflow_1s_batch_size,
             now_ms=now_ms,
-            influx_outage=influx_outage,
-            lag_s=lag_s,
+            may_show=self.leases.held,
+            refresh=settings.squeezeflow_enable_1s_mode,
+            outage=redis_outage,
         )
+        self.desk = self._make_desk(params)
+        self.assembler = Assembler(self.directory.base_of)
+        self.feed = self._make_feed()
+        self.loader = self._make_loader(lag_s)
         self.reconciler = Reconciler(
             self.freqtrade, self.desk, self.history, self.directory, self.redis, now_ms
         )
         book = FillBook(self.desk, self.reconciler.ask)
         self.reconciler.use(book)
         self.fills = FillsConsumer(self._blocking, book, self.leases, owner, redis_outage)
-        self.cycle = Cycle(
+        self.cycle = self._make_cycle()
+
+    def _make_desk(self, params: Params) -> Desk:
+        limits = Limits(min_score=params.min_score, max_leverage=params.max_leverage)
+        fast = self.settings.squeezeflow_enable_1s_mode
+        integrated = self.settings.freqtrade_enable_integration
+        return Desk(
+            self.traders.values(),
+            validator=SignalValidator(limits),
+            portfolio=Portfolio(integrated=integrated, now_ms=self.now_ms),
+            outbox=self.outbox,
+            record=self.record,
+            leases=self.leases,
+            pace=Pace(FAST_TTL_S if fast else SLOW_TTL_S, limits.max_age_s + self._slowest_s),
+            now_ms=self.now_ms,
+        )
+
+    def _make_feed(self) -> BarFeed:
+        return BarFeed(
+            self._blocking,
+            self.history,
+            self.assembler,
+            self._markets,
+            self._on_open_interest,
+            self.now_ms,
+            redis_outage=self._redis_outage,
+            influx_outage=self._influx_outage,
+        )
+
+    def _make_loader(self, lag_s: float) -> Loader:
+        return Loader(
+            self.desk,
+            self.history,
+            self.directory,
+            self.redis,
+            execution_exchange=self.settings.squeezeflow_execution_exchange,
+            batch=self.settings.squeezeflow_1s_batch_size,
+            now_ms=self.now_ms,
+            influx_outage=self._influx_outage,
+            lag_s=lag_s,
+        )
+
+    def _make_cycle(self) -> Cycle:
+        return Cycle(
             self.feed,
-            Intake(settings.squeezeflow_data_interval, settings.squeezeflow_run_interval),
+            Intake(self.settings.squeezeflow_data_interval, self.settings.squeezeflow_run_interval),
             self.desk,
             self.outbox,
-            Pulse(SERVICE, settings, self.redis),
-            batch=settings.squeezeflow_1s_batch_size,
-            slowest_s=slowest_s,
-            now_ms=now_ms,
+            Pulse(SERVICE, self.settings, self.redis),
+            batch=self.settings.squeezeflow_1s_batch_size,
+            slowest_s=self._slowest_s,
+            now_ms=self.now_ms,
         )
 
     async def run(self, stop: asyncio.Event) -> None:

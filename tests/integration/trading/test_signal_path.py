@@ -69,6 +69,10 @@ async def test_squeeze_becomes_signal_trade_exit_and_outcome(
         await runner.fill("closed", signal, pnl=1.5, pnl_ratio=0.015, reason="sf_flow_reversal")
         await eventually(lambda: runner.btc.engine.state is State.COOLDOWN)
         await runner.until_shown(False)
+    await check_records(redis, influx, signal, close)
+
+
+async def check_records(redis: Redis, influx: InfluxClient, signal: Signal, close: Signal) -> None:
     points = {point["signal_id"]: point for point in await outcomes(influx)}
     assert len(await outcomes(influx)) == 2
     assert points[signal.signal_id]["outcome"] == "profitable"
