@@ -92,6 +92,8 @@ def _environ(cache: Path) -> dict[str, str]:
         "PIP_CACHE_DIR": str(cache / "pip"),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "UV_PYTHON_DOWNLOADS": "never",
+        # Trust whom this machine trusts, as pip does: a company's proxy has its own authority.
+        "UV_SYSTEM_CERTS": "1",
     }
 
 
