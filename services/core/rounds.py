@@ -56,7 +56,7 @@ async def repeat(
             if current is None and now >= due:
                 began, due = now, now + interval_s
                 current = asyncio.create_task(_timed(work))
-            await pulse.beat(took_ms, status=work.status, details=details())
+            pulse.beat(took_ms, status=work.status, details=details())
             until_due = due - time.monotonic()
             if await sleep_or_stop(stop, min(TICK_S, until_due) if until_due > 0 else TICK_S):
                 return

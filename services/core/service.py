@@ -74,34 +74,52 @@ class Pulse:
         self._redis = redis
         self._file = heartbeat_file(settings, service)
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._sent = 0.0
+        self._due = 0.0
+        self._sending: asyncio.Task[None] | None = None
+        self._unheard = False
 
-    async def beat(
+    def beat(
         self, cycle_ms: float, *, status: str = "ok", details: dict[str, object] | None = None
     ) -> None:
-        """Touch the file; every 5 s also tell Redis. Redis being away is no failure here."""
+        """Touch the file; every 5 s also tell Redis, without waiting for it.
+
+        Redis being away or hanging is no failure here: the file goes on telling.
+        """
         self._file.touch()
-        now = time.monotonic()
-        if self._redis is None or now - self._sent < self.EVERY_S:
+        if self._redis is None or time.monotonic() < self._due or not self._sent():
             return
-        self._sent = now
-        record = msgspec.json.encode(
-            Heartbeat(
-                service=self._service,
-                ts_ms=time.time_ns() // 1_000_000,
-                pid=os.getpid(),
-                cycle_ms=cycle_ms,
-                status=status,
-                details=details or {},
-            )
+        self._due = time.monotonic() + self.EVERY_S
+        record = Heartbeat(
+            service=self._service,
+            ts_ms=time.time_ns() // 1_000_000,
+            pid=os.getpid(),
+            cycle_ms=cycle_ms,
+            status=status,
+            details=details or {},
         )
+        self._sending = asyncio.create_task(self._send(self._redis, msgspec.json.encode(record)))
+
+    def _sent(self) -> bool:
+        """Whether the last message has left. Raises what only a bug can have raised."""
+        if self._sending is not None:
+            if not self._sending.done():
+                return False
+            self._sending.result()
+            self._sending = None
+        return True
+
+    async def _send(self, redis: Redis, record: bytes) -> None:
         try:
-            async with self._redis.pipeline(transaction=False) as pipe:
+            async with redis.pipeline(transaction=False) as pipe:
                 pipe.set(names.heartbeat(self._service), record, ex=names.HEARTBEAT_TTL_S)
                 pipe.publish(names.HEARTBEAT_CHANNEL, record)
                 await pipe.execute()
         except RedisError as error:
-            _log.warning("heartbeat not sent %s", kv(error=error))
+            if not self._unheard:
+                self._unheard = True
+                _log.warning("heartbeats do not reach Redis %s", kv(error=error))
+        else:
+            self._unheard = False
 
 
 def heartbeat_file(settings: ServiceSettings, service: str) -> Path:

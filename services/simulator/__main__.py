@@ -96,7 +96,7 @@ async def _beat(settings: SimulatorSettings, stream: Stream) -> None:
     pulse = service.Pulse(SERVICE, settings, None)
     while True:
         if not stream.stalled:
-            await pulse.beat(0.0, details={"second": stream.second})
+            pulse.beat(0.0, details={"second": stream.second})
         await asyncio.sleep(1.0)
 
 

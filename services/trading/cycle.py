@@ -95,7 +95,7 @@ class Cycle:
             if closed:
                 self._cycles_ms.append(cycle_ms)
                 self._lags_ms.append(lag_s * 1000)
-            await self._pulse.beat(cycle_ms, status=self._status(lag_s), details=self._details())
+            self._pulse.beat(cycle_ms, status=self._status(lag_s), details=self._details())
             if len(closed) == self._batch:
                 await asyncio.sleep(0)
 

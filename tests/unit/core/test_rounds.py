@@ -26,7 +26,7 @@ class Beats:
         self._stop = stop
         self._limit = limit
 
-    async def beat(self, cycle_ms: float, *, status: str, details: dict[str, object]) -> None:
+    def beat(self, cycle_ms: float, *, status: str, details: dict[str, object]) -> None:
         self.statuses.append(status)
         self.details.append(details)
         if len(self.statuses) >= self._limit:
