@@ -16,6 +16,7 @@ import psutil
 from aggr_server.env import load
 from scripts.stack import compose, dotenv, images, ports, secret_files
 from scripts.stack.compose import Container, Project
+from scripts.stack.environment import reachable, simulator_url
 from scripts.stack.progress import Progress
 from scripts.stack.running import Address, Options, StackError, Started, Usage
 from scripts.stack.settings import StackSettings, merged, setting_names, validate
@@ -142,7 +143,9 @@ def _stack(root: Path, demo: bool, scratch: str = "") -> ContainerStack:
     given = merged(dotenv.read(root / ".env"))
     settings = validate(given)
     return ContainerStack(
-        Project(root, demo, _compose_environ(), scratch), _host_environ(root, given, settings)
+        Project(root, demo, _compose_environ(), scratch),
+        _host_environ(root, given, settings)
+        | ({"EXCHANGE_GATEWAY": simulator_url(settings)} if demo else {}),
     )
 
 
@@ -155,14 +158,13 @@ def _compose_environ() -> dict[str, str]:
 
 def _host_environ(root: Path, given: Mapping[str, str], settings: StackSettings) -> dict[str, str]:
     """Settings under which a program on this host reaches the published ports."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.bind_address, settings.bind_address)
+    host = reachable(settings)
     kept = {key: value for key, value in given.items() if key in setting_names()}
     return kept | {
         "REDIS_HOST": host,
         "INFLUX_HOST": host,
         "AGGR_SERVER_URL": f"http://{host}:{settings.port}",
         "FREQTRADE_API_URL": f"http://{host}:{settings.freqtrade_port}",
-        "SIMULATOR_PORT": str(settings.simulator_port),
         **secret_files.file_settings(root / "secrets"),
     }
 

@@ -36,8 +36,8 @@ def build(layout: Layout, given: Mapping[str, str], settings: StackSettings) -> 
 def _defaults(layout: Layout, settings: StackSettings) -> dict[str, str]:
     return {
         "STACK_SERVICES": ",".join(services(layout)),
-        "FREQTRADE_API_URL": f"http://{_reachable(settings)}:{settings.freqtrade_port}",
-        "AGGR_SERVER_URL": f"http://{_reachable(settings)}:{settings.port}",
+        "FREQTRADE_API_URL": f"http://{reachable(settings)}:{settings.freqtrade_port}",
+        "AGGR_SERVER_URL": f"http://{reachable(settings)}:{settings.port}",
         "FREQTRADE__API_SERVER__LISTEN_IP_ADDRESS": settings.bind_address,
         "FREQTRADE__API_SERVER__LISTEN_PORT": str(settings.freqtrade_port),
         "FREQTRADE_DATA_DIR": str(layout.data / "freqtrade"),
@@ -60,7 +60,7 @@ def _fixed(layout: Layout) -> dict[str, str]:
 
 def _demo(layout: Layout, settings: StackSettings) -> dict[str, str]:
     """Whatever `.env` says: the demo trades simulated markets with simulated money."""
-    gateway = f"http://127.0.0.1:{settings.simulator_port}"
+    gateway = simulator_url(settings)
     return {
         "EXCHANGE_GATEWAY": gateway,
         "FREQTRADE__EXCHANGE__CCXT_CONFIG__URLS__API__fapiPublic": (
@@ -84,6 +84,11 @@ def services(layout: Layout) -> tuple[str, ...]:
     return (*always, "simulator") if layout.demo else always
 
 
-def _reachable(settings: StackSettings) -> str:
+def simulator_url(settings: StackSettings) -> str:
+    """Where a program on this machine reaches the simulated exchanges."""
+    return f"http://{reachable(settings)}:{settings.simulator_port}"
+
+
+def reachable(settings: StackSettings) -> str:
     """The address under which a program on this machine reaches what is bound to BIND_ADDRESS."""
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.bind_address, settings.bind_address)

@@ -20,7 +20,7 @@ from scripts.stack.audit import Audit, Key, bars_of, compare
 from scripts.stack.probes import fetch, redis_client
 from services.core import names
 from services.core.records import Fill, Signal
-from services.core.settings import MonitorSettings, SimulatorSettings
+from services.core.settings import MonitorSettings
 
 PAGE_S = 300
 QUERY_TIMEOUT_S = 30.0
@@ -55,8 +55,7 @@ class Evidence:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._settings = load(MonitorSettings, environ)
-        simulator = load(SimulatorSettings, environ)
-        self._simulator = f"http://127.0.0.1:{simulator.simulator_port}"
+        self._simulator = self._settings.exchange_gateway
         self._redis = redis_client(self._settings)
 
     def influx(self, query: str) -> list[dict[str, Any]]:
