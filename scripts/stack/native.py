@@ -112,7 +112,7 @@ def up(options: Options, progress: Progress) -> Started:
         stack.stop()
         raise
     _remember(stack, progress.seconds)
-    return Started(stack, fresh=True)
+    return Started(stack, fresh=True, start_seconds=progress.seconds)
 
 
 def down(root: Path) -> int:
