@@ -86,7 +86,9 @@ def _up(chosen: argparse.Namespace) -> int:
     with _Guard(started, progress):
         from scripts.stack.check import check
 
-        return check(started, options, progress)
+        result = check(started, options, progress)
+    _explain(started.stack)
+    return result
 
 
 class _Guard:

@@ -157,8 +157,10 @@ def problems_of(states: Mapping[str, str], story: Story, audit: Audit) -> list[s
     strangers = [trade for trade in story.opened if trade not in story.outcomes]
     if strangers:
         problems.append(f"trades that no recorded signal has caused: {', '.join(strangers)}")
-    if not audit.compared:
-        problems.append("no bar could be compared")
+    if audit.compared <= audit.in_gaps:
+        problems.append(
+            f"only {audit.compared} bars could be compared, {audit.in_gaps} lie in recorded gaps"
+        )
     if audit.mismatched:
         first = audit.mismatches[0]
         problems.append(

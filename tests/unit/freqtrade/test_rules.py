@@ -94,8 +94,12 @@ def test_foreign_tag_has_no_signal(tag: str | None) -> None:
         (NOW_MS - 5_001, False),
     ],
 )
-def test_entry_is_fresh_for_five_seconds_after_its_refresh(now_ms: int, fresh: bool) -> None:
-    assert rules.is_fresh(entry(), now_ms) is fresh
+def test_entry_is_fresh_for_the_life_of_its_key(now_ms: int, fresh: bool) -> None:
+    assert rules.is_fresh(entry(ttl=5), now_ms) is fresh
+
+
+def test_entry_that_is_written_once_is_fresh_throughout_its_window() -> None:
+    assert rules.is_fresh(entry(ttl=600), NOW_MS + 59_000)
 
 
 def test_refreshed_entry_ends_with_its_window() -> None:

@@ -9,7 +9,6 @@ import msgspec
 from services.core.records import SIGNAL_SCHEMA, Signal
 
 TAG_PREFIX = "sf:"
-MAX_AGE_MS = 5_000
 FENCE_MEMORY_MS = 600_000
 MAX_SIZE_FACTOR = 1.5
 FALLBACK_STOP_DISTANCE = 0.08
@@ -47,8 +46,12 @@ def signal_id_of(tag: str | None) -> str | None:
 
 
 def is_fresh(signal: Signal, now_ms: int) -> bool:
-    """Whether an entry is within its window and its writer alive."""
-    return now_ms <= signal.valid_until_ms and abs(now_ms - signal.refreshed_ms) <= MAX_AGE_MS
+    """Whether an entry is within its window and its writer alive.
+
+    The writer refreshes a signal well within the life of its key, so an older one is nobody's.
+    """
+    age_ms = abs(now_ms - signal.refreshed_ms)
+    return now_ms <= signal.valid_until_ms and age_ms <= signal.ttl * 1000
 
 
 def defect(signal: Signal, *, symbol: str, pair: str, dry_run: bool) -> str | None:

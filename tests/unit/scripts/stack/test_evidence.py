@@ -72,6 +72,7 @@ def test_each_shortcoming_is_a_problem() -> None:
         ({"redis": "healthy"}, Story(), Audit(compared=5)),
         ({"redis": "healthy"}, stranger, Audit(compared=5)),
         ({"redis": "healthy"}, good, Audit()),
+        ({"redis": "healthy"}, good, Audit(compared=5, in_gaps=5)),
         ({"redis": "healthy"}, good, differing),
     ):
         assert len(problems_of(states, story, audit)) == 1
