@@ -179,6 +179,15 @@ class Runner:
                 return i + 1
         return stop
 
+    async def listening(self) -> None:
+        """Wait until Redis itself knows of the subscription to the bars."""
+        for _ in range(2000):
+            ((_, listeners),) = await self._redis.pubsub_numsub(CHANNEL)
+            if listeners:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("nobody listens to the bars")
+
     def skip(self, count: int = 1) -> None:
         """Lose the next messages."""
         self._seq += count

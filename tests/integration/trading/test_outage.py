@@ -43,7 +43,7 @@ async def test_bars_come_from_influx_while_redis_is_away_and_the_signal_goes_out
 
         own_redis.start()
         await eventually(lambda: runner.app.leases.held("BTCUSDT"))
-        await eventually(runner.app.feed._subscribed.is_set)
+        await runner.listening()
         await store(influx, tape, begin + 30, begin + 33)
         runner.skip(19)
         await runner.publish(begin + 33)
