@@ -234,7 +234,8 @@ def _hopeless(process: Process) -> bool:
 def _failure(layout: Layout, name: str, reason: str) -> str:
     path = layout.log / f"{name}.log"
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-    shown = "\n".join(f"    {line}" for line in lines[-LOG_LINES_SHOWN:])
+    # A service that refuses its settings says so at each of its restarts.
+    shown = "\n".join(f"    {line}" for line in dict.fromkeys(lines[-LOG_LINES_SHOWN:]))
     where = os.path.relpath(path)
     return f"{name} did not become ready: {reason}. The end of its log ({where}):\n{shown}"
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from aggr_server import settings as collector_settings
+from aggr_server.collector import chosen_adapters
 from aggr_server.env import SettingsError, is_secret, load
 from aggr_server.settings import Port
 from scripts.stack.running import StackError
@@ -78,6 +79,11 @@ def validate(environ: Mapping[str, str]) -> StackSettings:
             load(cls, environ)
         except SettingsError as error:
             problems.extend(line for line in str(error).splitlines() if line not in problems)
+    if not problems:
+        try:
+            chosen_adapters(load(collector_settings.CollectorSettings, environ))
+        except ValueError as error:
+            problems.append(f"{error}. Correct it in .env.")
     if problems:
         raise StackError("\n".join(problems))
     return load(StackSettings, environ)

@@ -23,6 +23,19 @@ def test_every_bad_value_of_every_service_is_named_once() -> None:
     assert sorted(line.partition("=")[0] for line in lines) == sorted(bad)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"AGGR_EXCHANGES": "BINANSE"}, r"AGGR_EXCHANGES: exchange 'BINANSE' is not known"),
+        ({"AGGR_EXCHANGES": "FTX"}, r"AGGR_EXCHANGES: FTX closed on 2022-11-11"),
+        ({"AGGR_MARKETS": "btcusdt"}, r"AGGR_MARKETS: 'btcusdt' is no market"),
+    ],
+)
+def test_exchanges_that_cannot_be_collected_are_named(given: dict[str, str], said: str) -> None:
+    with pytest.raises(StackError, match=said):
+        validate(given)
+
+
 def test_a_bad_secret_is_not_shown() -> None:
     with pytest.raises(StackError) as caught:
         validate({"REDIS_PASSWORD_FILE": "/nowhere/at/all"})
