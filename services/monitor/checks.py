@@ -169,9 +169,14 @@ class Checker:
             return self._down(service, f"last heartbeat {age_ms // 1000} s ago", age_ms=age_ms)
         if beat.status != "ok":
             return ServiceState(
-                state="degraded", age_ms=age_ms, detail=beat.status, remedy=self._look(service)
+                state="degraded",
+                age_ms=age_ms,
+                detail=beat.status,
+                remedy=self._look(service),
+                figures=beat.details,
             )
-        return _up(f"its loop turns in {beat.cycle_ms:.1f} ms", age_ms)
+        turning = _up(f"its loop turns in {beat.cycle_ms:.1f} ms", age_ms)
+        return msgspec.structs.replace(turning, figures=beat.details)
 
     def _check_file(self, service: str) -> ServiceState:
         """Redis is away: the heartbeat file tells, where services share a host."""

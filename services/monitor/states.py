@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -11,12 +11,14 @@ State = Literal["up", "degraded", "down"]
 
 class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
     """`age_ms`: age of the newest proof of work, None if there is none. `detail`: the proof, or
-    what is wrong. `remedy`: what to do; empty if all is well."""
+    what is wrong. `remedy`: what to do; empty if all is well. `figures`: what the service says of
+    itself in its heartbeat, such as the strategy's states, coverage and warm-up."""
 
     state: State
     age_ms: int | None
     detail: str
     remedy: str = ""
+    figures: dict[str, Any] = {}
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):

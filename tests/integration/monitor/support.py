@@ -73,13 +73,21 @@ def monitor_settings(
     )
 
 
-async def beat(redis: Redis, service: str, *, age_s: float = 0.0, status: str = "ok") -> None:
+async def beat(
+    redis: Redis,
+    service: str,
+    *,
+    age_s: float = 0.0,
+    status: str = "ok",
+    details: dict[str, object] | None = None,
+) -> None:
     record = Heartbeat(
         service=service,
         ts_ms=int((time.time() - age_s) * 1000),
         pid=os.getpid(),
         cycle_ms=1.5,
         status=status,
+        details=details or {},
     )
     await redis.set(names.heartbeat(service), msgspec.json.encode(record), ex=60)
 

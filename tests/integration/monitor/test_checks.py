@@ -32,6 +32,12 @@ async def test_all_services_doing_their_work_are_healthy(checker: Checker, redis
     assert 500 < age_ms < 10_000
 
 
+async def test_what_a_service_says_of_itself_is_passed_on(checker: Checker, redis: Redis) -> None:
+    await beat(redis, "strategy-runner", details={"warm": True, "coverage": {"BTCUSDT": 1.0}})
+    state = await checker.check("strategy-runner")
+    assert state.figures == {"warm": True, "coverage": {"BTCUSDT": 1.0}}
+
+
 async def test_each_fault_is_found_where_it_is(
     checker: Checker, redis: Redis, others: tuple[Others, str]
 ) -> None:
