@@ -9,6 +9,6 @@ ensure_venv
 cd "$ROOT"
 for name in requirements requirements-dev aggr-server/requirements freqtrade/requirements; do
     echo "$name.txt" >&2
-    .local/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header \
+    .local/venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header \
         --output-file "$name.txt" "$@" "$name.in"
 done
