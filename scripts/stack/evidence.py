@@ -201,18 +201,15 @@ class BusSampler:
 
 def latencies(story: Story, fills: Iterator[Fill], bars: list[int]) -> dict[str, dict[str, float]]:
     """Milliseconds of the three parts of the way."""
-    published = {
-        signal_id: signal.ts_ms
-        for signal_id, signal in story.signals.items()
-        if signal.bar_published_ms
-    }
+    # In the history, the time of a signal's last refresh is that of its publication.
+    published = story.signals
     signals = [
-        signal.ts_ms - signal.bar_published_ms
-        for signal in story.signals.values()
+        signal.refreshed_ms - signal.bar_published_ms
+        for signal in published.values()
         if signal.bar_published_ms
     ]
     trades = [
-        fill.ts_ms - published[fill.signal_id]
+        fill.ts_ms - published[fill.signal_id].refreshed_ms
         for fill in fills
         if fill.event == "opened" and fill.signal_id in published
     ]

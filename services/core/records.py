@@ -17,7 +17,8 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     """A decision of the strategy. Prices: quote per base on the execution market.
 
     `score`: 0 to 10. `ttl`: seconds the Redis key lives. `max_deviation`: largest accepted
-    abs(ln(fill rate / entry_price)). `timestamp` is `ts_ms` as ISO-8601 UTC. The last three fields
+    abs(ln(fill rate / entry_price)). `timestamp` is `ts_ms` as ISO-8601 UTC. `refreshed_ms`: when
+    this copy was written; in channel and history, the time of publication. The last three fields
     belong to CLOSE signals and are None otherwise. `fence`: token of the lease under which the
     decision was taken; it only ever grows.
     """

@@ -197,7 +197,8 @@ class Outbox:
                 data = _encode(_refreshed(signal, now_ms))
                 pipe.set(names.signal(symbol), data, ex=signal.ttl)
         for signal in announced:
-            data = _encode(signal)
+            # What goes out says when it went out, also after an outage of Redis.
+            data = _encode(msgspec.structs.replace(signal, refreshed_ms=now_ms))
             pipe.publish(names.SIGNALS_CHANNEL, data)
             pipe.lpush(names.history(signal.symbol), data)
             pipe.ltrim(names.history(signal.symbol), 0, names.SIGNAL_HISTORY_LENGTH - 1)

@@ -8,10 +8,10 @@ from scripts.stack.evidence import Story, latencies
 from services.core.records import Fill, Signal
 
 
-def _signal(signal_id: str, ts_ms: int, bar_ms: int) -> Signal:
+def _signal(signal_id: str, published_ms: int, bar_ms: int) -> Signal:
     return Signal(
-        event="ENTRY", signal_id=signal_id, setup_id="s", timestamp="", ts_ms=ts_ms,
-        refreshed_ms=ts_ms, valid_until_ms=0, symbol="BTCUSDT", base_symbol="BTC",
+        event="ENTRY", signal_id=signal_id, setup_id="s", timestamp="", ts_ms=bar_ms + 1,
+        refreshed_ms=published_ms, valid_until_ms=0, symbol="BTCUSDT", base_symbol="BTC",
         pair="BTC/USDT:USDT", action="LONG", score=7.0, score_breakdown={},
         position_size_factor=1.0, leverage=3, entry_price=1.0, invalidation_price=1.0,
         max_deviation=0.1, stop_price=None, ttl=5, confidence=0.7, reset_type="A", context={},
