@@ -17,13 +17,14 @@ from aggr_server.discovery import DiscoveryFailed
 from aggr_server.exchanges.base import Adapter, Instrument, batches
 from aggr_server.feed import Feed, now_ms
 from aggr_server.gaps import GapBook, uncertain_since
+from aggr_server.gateway import through_gateway
 from aggr_server.log import kv
 from aggr_server.markets import MarketState
 from aggr_server.metrics import Metrics
 from aggr_server.outlet import Outlet
 from aggr_server.settings import CollectorSettings
 from aggr_server.throttle import Backoff, Occasionally, Pacer
-from aggr_server.transport import AiohttpConnector, through_gateway
+from aggr_server.transport import AiohttpConnector
 from aggr_server.wire import Market
 from aggr_server.writer import Writer
 

@@ -8,7 +8,8 @@ import aiohttp
 import msgspec
 
 from aggr_server.exchanges.base import USD_QUOTES, Adapter, Instrument
-from aggr_server.transport import explain_status, retry_after_s, through_gateway
+from aggr_server.gateway import through_gateway
+from aggr_server.transport import explain_status, retry_after_s
 
 KINDS = ("spot", "perp")
 MAX_PAGES = 50

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -116,18 +115,6 @@ class _AiohttpSocket:
 
     async def close(self) -> None:
         await self._websocket.close()
-
-
-def through_gateway(url: str, gateway: str) -> str:
-    """Where `url` is to be reached: its host becomes the first part of the gateway's path."""
-    if not gateway:
-        return url
-    parts, base = urlsplit(url), urlsplit(gateway)
-    scheme = base.scheme
-    if parts.scheme in ("ws", "wss"):
-        scheme = "wss" if base.scheme == "https" else "ws"
-    query = f"?{parts.query}" if parts.query else ""
-    return f"{scheme}://{base.netloc}{base.path.rstrip('/')}/{parts.hostname}{parts.path}{query}"
 
 
 def retry_after_s(headers: Mapping[str, str] | None) -> float:
