@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from aggr_server.influx import InfluxClient
 from aggr_server.log import kv
 from services.core import names
+from services.core.alerts import tell
 from services.core.points import PointStore, line
 from services.core.records import Alert, Heartbeat
 from services.core.settings import SystemMonitorSettings
@@ -154,11 +155,8 @@ class Monitor:
 
 
 async def _send(redis: Redis, alert: Alert) -> None:
-    record = msgspec.json.encode(alert)
     async with redis.pipeline(transaction=True) as pipe:
-        pipe.lpush(names.ALERTS, record)
-        pipe.ltrim(names.ALERTS, 0, names.ALERTS_LENGTH - 1)
-        pipe.publish(names.ALERTS, record)
+        tell(pipe, msgspec.json.encode(alert))
         await pipe.execute()
 
 

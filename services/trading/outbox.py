@@ -16,11 +16,11 @@ from redis.exceptions import RedisError
 
 from aggr_server.log import kv
 from services.core import names
+from services.core.alerts import tell
 from services.core.outage import Outage
 from services.core.records import Alert, Signal
 from services.influx_signal_manager import iso
 
-ALERTS_KEPT = 200
 MAX_WAITING = 1000
 CLOSE_VALID_MS = 60_000
 _GONE = object()
@@ -62,7 +62,7 @@ class Outbox:
         self._announced: deque[Signal] = deque(maxlen=MAX_WAITING)
         self._states: dict[str, str] = {}
         self._messages: deque[tuple[str, bytes]] = deque(maxlen=MAX_WAITING)
-        self._alerts: deque[bytes] = deque(maxlen=ALERTS_KEPT)
+        self._alerts: deque[bytes] = deque(maxlen=names.ALERTS_LENGTH)
         self._values: dict[str, tuple[bytes | None, int]] = {}
         self._members: dict[tuple[str, str], int] = {}
         self._counts: Counter[str] = Counter()
@@ -160,11 +160,7 @@ class Outbox:
             if states:
                 pipe.hset(names.STATUS, mapping=states)  # type: ignore[arg-type]
             for alert in alerts:
-                pipe.publish(names.ALERTS, alert)
-                pipe.lpush(names.ALERTS, alert)
-            if alerts:
-                pipe.ltrim(names.ALERTS, 0, ALERTS_KEPT - 1)
-                pipe.expire(names.ALERTS, names.DAY_S)
+                tell(pipe, alert)
             for name, by in counts.items():
                 pipe.incrby(names.stat(name), by)
                 pipe.expire(names.stat(name), names.DAY_S, nx=True)
