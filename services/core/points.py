@@ -9,7 +9,7 @@ from logging import getLogger
 
 from influxdb.line_protocol import make_line
 
-from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable
+from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable, PointsRefused
 from aggr_server.log import kv
 
 Field = bool | int | float | str
@@ -52,7 +52,7 @@ class PointStore:
         return len(self._waiting)
 
     async def write(self, lines: Iterable[str]) -> bool:
-        """Add points and write all that wait; False while InfluxDB is away.
+        """Add points and write all that wait; False while InfluxDB is away or not set up.
 
         Points that InfluxDB refuses are dropped and named in the log, since they never will fit.
         """
@@ -62,17 +62,15 @@ class PointStore:
             batch = [self._waiting[i] for i in range(min(self._batch, len(self._waiting)))]
             try:
                 await self._influx.write(batch, precision="ms")
-            except InfluxUnavailable as error:
+            except PointsRefused as error:
+                self.dropped += len(batch)
+                _log.error("InfluxDB refuses points %s", kv(points=len(batch), error=error))
+            except (InfluxUnavailable, InfluxError) as error:
                 if not self.error:
-                    _log.warning("points wait for InfluxDB %s", kv(error=error))
+                    remedy = "start InfluxDB, run influx-init, check the login"
+                    _log.warning("points wait for InfluxDB %s", kv(error=error, remedy=remedy))
                 self.error = str(error)
                 return False
-            except InfluxError as error:
-                self.dropped += len(batch)
-                _log.error(
-                    "InfluxDB refuses points %s",
-                    kv(points=len(batch), error=error, remedy="run influx-init; check the login"),
-                )
             for _ in batch:
                 self._waiting.popleft()
         if self.error:

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable
+from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable, PointsRefused
 from services.core.points import PointStore, line
 
 
@@ -71,9 +71,20 @@ async def test_beyond_the_capacity_the_oldest_go_and_are_counted() -> None:
 async def test_refused_points_do_not_block_later_ones() -> None:
     influx = FakeInflux()
     store = store_on(influx)
-    influx.failure = InfluxError("field type conflict")
+    influx.failure = PointsRefused("partial write: field type conflict")
     assert await store.write(["bad"])
     influx.failure = None
     await store.write(["good"])
     assert influx.taken == ["good"]
     assert store.dropped == 1
+
+
+async def test_a_missing_database_costs_no_points() -> None:
+    influx = FakeInflux()
+    store = store_on(influx)
+    influx.failure = InfluxError("database not found")
+    assert not await store.write(["first"])
+    influx.failure = None
+    assert await store.write(["second"])
+    assert influx.taken == ["first", "second"]
+    assert store.dropped == 0
