@@ -196,7 +196,8 @@ class Collector:
             )
             for name, channel in adapter.channels.items()
             for part in batches(
-                [s for s in states if s.instrument.channel == name], channel.max_instruments
+                [s for s in states if s.instrument.channel == name],
+                channel.max_streams // len(channel.carries),
             )
         ]
 

@@ -39,6 +39,7 @@ class Decoder:
     ) -> None:
         self.unreadable = 0
         self._adapter = adapter
+        self._parse = adapter.session()
         self._known: dict[str, list[Instrument]] = {}
         for instrument in instruments:
             self._known.setdefault(instrument.wire, []).append(instrument)
@@ -53,7 +54,7 @@ class Decoder:
                 continue
             frame = _TIME.sub(b"", frame, count=1)
             try:
-                events = self._adapter.parse(frame)
+                events = self._parse(frame)
             except msgspec.MsgspecError as error:
                 self._complain(number, error)
                 continue
@@ -111,7 +112,7 @@ def read_instruments(adapter: Adapter, path: Path) -> list[Instrument]:
         except msgspec.MsgspecError:
             raise ValueError(
                 f"{path} is not the instrument list of {adapter.name}: {whole_error}; get it from "
-                + " or ".join(adapter.discovery_urls)
+                + " or ".join(request.url for request in adapter.discovery)
             ) from whole_error
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import aiohttp
 import msgspec
 
-from aggr_server.exchanges.base import USD_QUOTES, Adapter, Instrument
+from aggr_server.exchanges.base import USD_QUOTES, Adapter, Instrument, Request
 from aggr_server.gateway import through_gateway
 from aggr_server.transport import explain_status, retry_after_s
 
@@ -28,16 +28,17 @@ async def discover(
 ) -> list[Instrument]:
     """Every instrument of a venue that is being traded. Raises `DiscoveryFailed`."""
     found: list[Instrument] = []
-    for first_url in adapter.discovery_urls:
-        url, pages = first_url, 0
-        while url and pages < MAX_PAGES:
-            body = await _get(session, through_gateway(url, gateway))
+    for first in adapter.discovery:
+        request: Request | None = first
+        pages = 0
+        while request and pages < MAX_PAGES:
+            body = await _ask(session, request, gateway)
             try:
                 page = adapter.instruments(body)
             except (msgspec.MsgspecError, ValueError) as error:
-                raise DiscoveryFailed(f"{url}: answer not understood: {error}") from error
+                raise DiscoveryFailed(f"{request.url}: answer not understood: {error}") from error
             found += page.instruments
-            url, pages = page.next_url, pages + 1
+            request, pages = page.next, pages + 1
     return found
 
 
@@ -57,9 +58,13 @@ def by_names(
     return [i for i in instruments if adapter.market(i) in wanted and i.quote in USD_QUOTES]
 
 
-async def _get(session: aiohttp.ClientSession, url: str) -> bytes:
+async def _ask(session: aiohttp.ClientSession, request: Request, gateway: str) -> bytes:
+    url = through_gateway(request.url, gateway)
+    headers = {"Content-Type": "application/json"} if request.body else None
     try:
-        async with session.get(url) as response:
+        async with session.request(
+            request.method, url, data=request.body or None, headers=headers
+        ) as response:
             if response.status == 200:
                 return await response.read()
             hint = explain_status(response.status)

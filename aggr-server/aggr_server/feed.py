@@ -152,7 +152,7 @@ class Feed:
                 group.create_task(self._receive(socket))
                 group.create_task(self._subscribe(socket))
                 group.create_task(self._watch())
-                if self._adapter.ping:
+                if self._adapter.ping(self._channel, 0):
                     group.create_task(self._keep_alive(socket))
         except* (_Broken, Disconnected) as caught:
             errors = caught.exceptions
@@ -188,7 +188,7 @@ class Feed:
                 market = self._by_wire.get(event.wire)
                 if market is not None:
                     market.liquidation(event)
-            else:
+            elif isinstance(event, Ack | Rejection):
                 self._on_answer(event)
         return len(events)
 
@@ -213,7 +213,12 @@ class Feed:
     async def _subscribe(self, socket: Socket) -> None:
         self.state = State.SUBSCRIBING
         markets = self._active()
-        messages = self._adapter.subscriptions(self._channel, [m.instrument for m in markets])
+        streams = [
+            stream
+            for market in markets
+            for stream in self._adapter.streams(self._channel, market.instrument)
+        ]
+        messages = self._adapter.subscriptions(self._channel, streams)
         self._answers_due = sum(message.acks for message in messages)
         for message in messages:
             await socket.send(message.text)
@@ -231,7 +236,7 @@ class Feed:
     async def _keep_alive(self, socket: Socket) -> None:
         while True:
             await asyncio.sleep(self._adapter.ping_interval_s)
-            await socket.send(self._adapter.ping)
+            await socket.send(self._adapter.ping(self._channel, self._clock_ms() // 1000))
 
     async def _watch(self) -> None:
         await self._confirmed.wait()

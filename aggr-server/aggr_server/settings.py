@@ -71,6 +71,18 @@ class CollectorSettings(Connections, frozen=True, kw_only=True):
         int,
         Meta(ge=60, description="seconds of bars kept for late trades and for an absent InfluxDB"),
     ] = 3600
+    aggr_data_dir: Annotated[
+        str,
+        Meta(description="folder for what must survive a restart: spool, gaps, contract sizes"),
+    ] = ".local/data/aggr-server"
+    simulated_clock: Annotated[
+        str,
+        Meta(
+            pattern=r"^(\d+\*\d+(\.\d+)?)?$",
+            description="for tests only: ANCHOR_MS*SPEED lets time pass SPEED times faster from "
+            "that UTC millisecond on; empty: the real time",
+        ),
+    ] = ""
     influx_batch_size: Annotated[
         int, Meta(ge=1, le=10000, description="points in one write to InfluxDB")
     ] = 100

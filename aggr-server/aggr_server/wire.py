@@ -22,6 +22,9 @@ GAPS_MEASUREMENT = "gaps"
 """InfluxDB, default retention policy: tags market, reason; fields from_s, to_s (integers, UTC
 seconds; from inclusive, to exclusive). The point's time is `from_s`."""
 
+FORCED_ORDERS_ONLY = "liquidations"
+"""Reason of a gap whose trades are complete: only `lbuy` and `lsell` may be too small."""
+
 MARKETS_MEASUREMENT = "markets"
 """InfluxDB, default retention policy: tag market; string fields base, quote, kind. Written at
 start and hourly, so that stored bars can be classified long after they were recorded."""
@@ -55,7 +58,11 @@ class Bar(msgspec.Struct, array_like=True, gc=False):
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """Seconds [from_s, to_s) of a market that are not known to be complete."""
+    """Seconds [from_s, to_s) of a market that are not known to be complete.
+
+    A later record of the same market, reason and `from_s` replaces this one. It may be shorter:
+    what was missed has been fetched; `to_s` equal to `from_s` says that nothing is missing.
+    """
 
     market: str
     from_s: int

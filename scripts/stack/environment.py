@@ -73,7 +73,7 @@ def _demo(layout: Layout, settings: StackSettings) -> dict[str, str]:
         "FREQTRADE_CONFIG": "",
         "SIMULATOR_DIR": str(layout.data / "simulator"),
         "AGGR_SYMBOLS": "BTC,ETH",
-        "AGGR_EXCHANGES": "",
+        "AGGR_EXCHANGES": "BINANCE,BINANCE_FUTURES,BYBIT,COINBASE,OKEX",
         "AGGR_MARKETS": "",
     }
 

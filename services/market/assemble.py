@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from aggr_server.wire import Bar, ClosedSecond, Gap
+from aggr_server.wire import FORCED_ORDERS_ONLY, Bar, ClosedSecond, Gap
 from services.market.bars import ClosedBars, Late
 
 SETTLE_MS = 500
@@ -20,6 +19,7 @@ FORGET_AFTER_S = 10
 """A collector silent for longer is not waited for."""
 
 MAX_PENDING_S = 3600
+_MOST_GAPS = 256
 
 
 class Span(NamedTuple):
@@ -55,7 +55,7 @@ class Assembler:
         self._settle_ms = settle_ms
         self._collectors: dict[str, _Collector] = {}
         self._home: dict[str, str] = {}
-        self._gaps: dict[str, deque[Gap]] = {}
+        self._gaps: dict[str, dict[tuple[str, int], Gap]] = {}
         self._pending: dict[int, _Pending] = {}
         self._done: dict[int, dict[str, tuple[float, float]]] = {}
         self._late: dict[str, dict[str, Late]] = {}
@@ -98,8 +98,17 @@ class Assembler:
                 self._amend(bar, base, published_ms)
 
     def add_gap(self, gap: Gap) -> None:
-        """Remember that a market is not fully known for a while."""
-        self._gaps.setdefault(gap.market, deque(maxlen=64)).append(gap)
+        """Remember that a market is not fully known for a while.
+
+        A record replaces an earlier one of the same beginning; it may have become shorter, or
+        empty, because what was missed has been fetched.
+        """
+        if gap.reason == FORCED_ORDERS_ONLY:
+            return
+        gaps = self._gaps.setdefault(gap.market, {})
+        gaps[gap.reason, gap.from_s] = gap
+        while len(gaps) > _MOST_GAPS:
+            del gaps[next(iter(gaps))]
 
     def take(self, now_ms: int, *, complete_to: int = 0, limit: int = 100) -> list[ClosedBars]:
         """The next seconds that are due, at most `limit`, oldest first.
@@ -161,7 +170,11 @@ class Assembler:
         return ClosedBars(t, pending.bars, late, self._silent(t, complete_to), published)
 
     def _silent(self, t: int, complete_to: int) -> frozenset[str]:
-        names = {m for m, gaps in self._gaps.items() if any(g.from_s <= t < g.to_s for g in gaps)}
+        names = {
+            m
+            for m, gaps in self._gaps.items()
+            if any(g.from_s <= t < g.to_s for g in gaps.values())
+        }
         behind = {name for name, c in self._collectors.items() if c.second < t}
         if behind and (t >= complete_to or not self._done[t]):
             names.update(m for m, home in self._home.items() if home in behind)

@@ -8,7 +8,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from aggr_server.influx import InfluxClient, Row
-from aggr_server.wire import GAPS_MEASUREMENT, TIMEFRAMES, Bar, Gap, Market, Timeframe
+from aggr_server.wire import (
+    FORCED_ORDERS_ONLY,
+    GAPS_MEASUREMENT,
+    TIMEFRAMES,
+    Bar,
+    Gap,
+    Market,
+    Timeframe,
+)
 from services.core.names import OI_MEASUREMENT
 from services.market.symbols import symbol_of
 from services.strategy.types import Minute
@@ -130,7 +138,7 @@ class History:
         return await self._first_second(markets, 0, 1 << 33)
 
     async def gaps(self, markets: Sequence[Market], from_s: int, to_s: int) -> list[Gap]:
-        """Recorded gaps that reach into [from_s, to_s) and began in the 24 hours before."""
+        """Recorded gaps of trades that reach into [from_s, to_s), begun in the 24 hours before."""
         rows = await self._influx.query(
             f'SELECT "from_s", "to_s" FROM "{GAPS_MEASUREMENT}" '
             f'WHERE {_within(from_s - 86_400, to_s)} GROUP BY "market", "reason"'
@@ -139,7 +147,9 @@ class History:
         return [
             Gap(row["market"], int(row["from_s"]), int(row["to_s"]), row["reason"])
             for row in rows
-            if row["market"] in wanted and int(row["to_s"]) > from_s
+            if row["market"] in wanted
+            and row["reason"] != FORCED_ORDERS_ONLY
+            and int(row["to_s"]) > from_s
         ]
 
     async def open_interest(self, base: str, from_s: int, to_s: int) -> OpenInterestSeries:

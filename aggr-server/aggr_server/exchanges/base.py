@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from aggr_server.wire import Kind
 
 T = TypeVar("T")
+
+StreamKind = Literal["trades", "liquidations"]
 
 USD_QUOTES = frozenset({"USD", "USDT", "USDC", "FDUSD", "DAI", "TUSD", "BUSD"})
 """Quotes worth a dollar; bars are kept in dollars, so only these are collected."""
@@ -39,6 +41,21 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     contract_size: float | None = 1.0
 
 
+class Stream(NamedTuple):
+    """One kind of data of one instrument: what is subscribed to, and what can fall silent."""
+
+    instrument: Instrument
+    kind: StreamKind
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A REST request; `body` is JSON text."""
+
+    url: str
+    method: Literal["GET", "POST"] = "GET"
+    body: str = ""
+
+
 class Trade(msgspec.Struct, gc=False):
     """One trade as published. `size` in the venue's unit; `is_buy`: the taker bought.
 
@@ -56,13 +73,17 @@ class Trade(msgspec.Struct, gc=False):
 
 
 class Liquidation(msgspec.Struct, gc=False):
-    """One forced order. `is_buy`: the forced order bought, that is, a short was liquidated."""
+    """One forced order. `is_buy`: the forced order bought, that is, a short was liquidated.
+
+    `id` as in `Trade`; without one, equal orders at the same time count once.
+    """
 
     wire: str
     ts_ms: int
     price: float
     size: float
     is_buy: bool
+    id: int | str = ""
 
 
 class Ack(msgspec.Struct, frozen=True):
@@ -70,21 +91,55 @@ class Ack(msgspec.Struct, frozen=True):
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """The venue refused a subscription, of the instrument `wire` if it says which one."""
+    """The venue refused a subscription, of the instrument `wire` if it says which one.
+
+    `kind`: which stream of the instrument; empty if it may be any.
+    """
 
     reason: str
     wire: str = ""
+    kind: StreamKind | Literal[""] = ""
 
 
-Event = Trade | Liquidation | Ack | Rejection
+class Reply(msgspec.Struct, frozen=True):
+    """The venue wants an answer: `text` is to be sent back on the same connection."""
+
+    text: str
+
+
+class Greeting(msgspec.Struct, frozen=True):
+    """The venue is ready for subscriptions; only channels that say `greets` send it."""
+
+
+class Leaving(msgspec.Struct, frozen=True):
+    """The venue announces that it is going to close this connection: another one is needed."""
+
+    reason: str
+
+
+Event = Trade | Liquidation | Ack | Rejection | Reply | Greeting | Leaving
 NOTHING: Sequence[Event] = ()
+Parse = Callable[[bytes], Sequence[Event]]
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True):
-    """A kind of socket. `max_instruments`: what one connection may carry."""
+    """A kind of socket. `max_streams`: what one connection may carry.
+
+    `carries`: kinds of data. `instruments_of`: the channel whose instruments it carries, if not
+    its own: a socket of its own for liquidations. `headers`: of the opening request. `entrance`:
+    what to ask, before each connection, for the URL (`Adapter.entered` reads the answer); `url`
+    then only names the host. `greets`: subscriptions wait for a `Greeting`. `settle_s`: pause
+    between connecting and subscribing.
+    """
 
     url: str
-    max_instruments: int
+    max_streams: int
+    carries: tuple[StreamKind, ...] = ("trades",)
+    instruments_of: str = ""
+    headers: Mapping[str, str] = {}
+    entrance: Request | None = None
+    greets: bool = False
+    settle_s: float = 0.0
 
 
 class Subscription(msgspec.Struct, frozen=True):
@@ -95,38 +150,62 @@ class Subscription(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Instruments found in one answer; `next_url` leads to the rest of them."""
+    """Instruments found in one answer; `next` leads to the rest of them."""
 
     instruments: list[Instrument]
-    next_url: str = ""
+    next: Request | None = None
+
+
+class Window(msgspec.Struct, frozen=True):
+    """Exchange times `from_ms` (inclusive) to `to_ms` (exclusive)."""
+
+    from_ms: int
+    to_ms: int
+
+
+class Past(msgspec.Struct):
+    """Trades found in one answer, in any order; they may lie outside the window asked for.
+
+    `next`: what else to ask to cover the window; None if it is covered, or the venue has no more.
+    `since_ms`: trades before this time may be missing from all answers together, because the venue
+    only gives the newest; 0 if it gives the whole window.
+    """
+
+    trades: list[Trade]
+    next: Request | None = None
+    since_ms: int = 0
 
 
 class Adapter(ABC):
     """A venue. Instances hold no state: one serves every connection.
 
     `connect_spacing_s`: least time between two connection attempts, over all sockets.
-    `message_spacing_s`: least time between two messages on one socket. `ping`: text the venue
-    expects every `ping_interval_s`; empty if websocket pings are enough. `recordings`: prefixes of
-    file names of recorded trades, `PREFIX_SYMBOL_...`, besides the name itself.
+    `message_spacing_s`: least time between two messages on one socket. `rest_spacing_s`: least
+    time between two REST requests. `ping_interval_s`: see `ping`. `lifetime_s`: age at which the
+    venue cuts a connection; 0 if it does not. `gapless`: `Trade.order` grows by exactly one from
+    trade to trade of a market, so that a jump proves a loss. `recordings`: prefixes of file names
+    of recorded trades, `PREFIX_SYMBOL_...`, besides the name itself.
     """
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
     channels: ClassVar[dict[str, Channel]]
-    discovery_urls: ClassVar[tuple[str, ...]]
-    ping: ClassVar[str] = ""
+    discovery: ClassVar[tuple[Request, ...]]
     ping_interval_s: ClassVar[float] = 20.0
     connect_spacing_s: ClassVar[float] = 1.0
     message_spacing_s: ClassVar[float] = 0.25
+    rest_spacing_s: ClassVar[float] = 0.2
+    lifetime_s: ClassVar[float] = 0.0
+    gapless: ClassVar[bool] = False
     recordings: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def instruments(self, body: bytes) -> Page:
-        """Parse an answer to one of `discovery_urls`. Raises `msgspec.MsgspecError`."""
+        """Parse an answer to one of `discovery`. Raises `msgspec.MsgspecError`."""
 
     @abstractmethod
-    def subscriptions(self, channel: str, instruments: Sequence[Instrument]) -> list[Subscription]:
-        """Messages that subscribe a fresh connection, in batches the venue accepts."""
+    def subscriptions(self, channel: str, streams: Sequence[Stream]) -> list[Subscription]:
+        """Messages that subscribe a connection to `streams`, in batches the venue accepts."""
 
     @abstractmethod
     def parse(self, frame: bytes) -> Sequence[Event]:
@@ -142,6 +221,34 @@ class Adapter(ABC):
         `event`, if at hand, may tell markets apart that share their symbol. `contract_size` is
         None where no rule covers the symbol.
         """
+
+    def session(self) -> Parse:
+        """The parser of one connection: `parse`, unless frames refer to earlier ones."""
+        return self.parse
+
+    def ping(self, channel: str, now_s: int) -> str:
+        """Text the venue expects every `ping_interval_s`; empty: websocket pings are enough."""
+        return ""
+
+    def entered(self, channel: str, body: bytes) -> str:
+        """The websocket URL in the answer to the channel's `entrance`.
+
+        Raises `msgspec.MsgspecError`.
+        """
+        raise NotImplementedError(f"{self.name} has no channel with an entrance")
+
+    def past(self, instrument: Instrument, window: Window) -> Request | None:
+        """What to ask first for the trades of `window`; None: the venue does not tell the past."""
+        return None
+
+    def read_past(self, instrument: Instrument, window: Window, body: bytes) -> Past:
+        """Parse an answer to `past` or to a `Past.next`. Raises `msgspec.MsgspecError`."""
+        raise NotImplementedError(f"{self.name} does not tell the past")
+
+    def streams(self, channel: str, instrument: Instrument) -> list[Stream]:
+        """What `channel` carries of `instrument`; spot markets know no forced orders."""
+        kinds = self.channels[channel].carries
+        return [Stream(instrument, k) for k in kinds if k == "trades" or instrument.kind != "spot"]
 
     def wire_symbol(self, text: str) -> str:
         """The wire symbol meant by the symbol in a recording's file name."""

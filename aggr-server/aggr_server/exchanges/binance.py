@@ -16,6 +16,8 @@ from aggr_server.exchanges.base import (
     Liquidation,
     Page,
     Rejection,
+    Request,
+    Stream,
     Subscription,
     Trade,
     batches,
@@ -137,9 +139,11 @@ class Binance(Adapter):
 
     name = "BINANCE"
     channels = {  # noqa: RUF012
-        "spot": Channel(url="wss://stream.binance.com:9443/ws", max_instruments=200)
+        "spot": Channel(url="wss://stream.binance.com:9443/ws", max_streams=200)
     }
-    discovery_urls = ("https://api.binance.com/api/v3/exchangeInfo?permissions=SPOT",)
+    discovery = (Request("https://api.binance.com/api/v3/exchangeInfo?permissions=SPOT"),)
+    lifetime_s = 86_400.0
+    gapless = True
     recordings = ("BINANCE-SPOT",)
 
     def instruments(self, body: bytes) -> Page:
@@ -159,8 +163,8 @@ class Binance(Adapter):
             ]
         )
 
-    def subscriptions(self, channel: str, instruments: Sequence[Instrument]) -> list[Subscription]:
-        return subscribe([f"{i.symbol}@aggTrade" for i in instruments], 100)
+    def subscriptions(self, channel: str, streams: Sequence[Stream]) -> list[Subscription]:
+        return subscribe([f"{s.instrument.symbol}@aggTrade" for s in streams], 100)
 
     def parse(self, frame: bytes) -> Sequence[Event]:
         return parse_trade(frame)

@@ -17,6 +17,8 @@ from aggr_server.exchanges.base import (
     Instrument,
     Liquidation,
     Page,
+    Request,
+    Stream,
     Subscription,
     Trade,
     coin,
@@ -26,6 +28,7 @@ from aggr_server.exchanges.binance import PAIR_QUOTES, parse_trade, subscribe
 from aggr_server.wire import Kind
 
 _PERPETUAL = ("PERPETUAL", "TRADIFI_PERPETUAL")
+_STREAMS = {"trades": "aggTrade", "liquidations": "forceOrder"}
 
 
 class _Order(msgspec.Struct, gc=False):
@@ -72,10 +75,16 @@ class BinanceFutures(Adapter):
     aliases = ("BINANCE_DELIVERY",)
     channels = {  # noqa: RUF012
         # Only this path carries @aggTrade and @forceOrder; any other one acknowledges them too,
-        # and then stays silent. Two streams for each instrument, 200 in all.
-        "usdm": Channel(url="wss://fstream.binance.com/market/ws", max_instruments=100),
+        # and then stays silent.
+        "usdm": Channel(
+            url="wss://fstream.binance.com/market/ws",
+            max_streams=200,
+            carries=("trades", "liquidations"),
+        ),
     }
-    discovery_urls = ("https://fapi.binance.com/fapi/v1/exchangeInfo",)
+    discovery = (Request("https://fapi.binance.com/fapi/v1/exchangeInfo"),)
+    lifetime_s = 86_400.0
+    gapless = True
     recordings = ("BINANCE-USDM", "BINANCE-COINM")
 
     def instruments(self, body: bytes) -> Page:
@@ -99,9 +108,8 @@ class BinanceFutures(Adapter):
             ]
         )
 
-    def subscriptions(self, channel: str, instruments: Sequence[Instrument]) -> list[Subscription]:
-        streams = [f"{i.symbol}@{kind}" for i in instruments for kind in ("aggTrade", "forceOrder")]
-        return subscribe(streams, 100)
+    def subscriptions(self, channel: str, streams: Sequence[Stream]) -> list[Subscription]:
+        return subscribe([f"{s.instrument.symbol}@{_STREAMS[s.kind]}" for s in streams], 100)
 
     def parse(self, frame: bytes) -> Sequence[Event]:
         """Besides trades: `{"e":"forceOrder","E":1698871323061,"o":{"s":"BTCUSDT","S":"BUY",

@@ -17,6 +17,8 @@ from aggr_server.exchanges.base import (
     Liquidation,
     Page,
     Rejection,
+    Request,
+    Stream,
     Subscription,
     Trade,
     batches,
@@ -37,6 +39,7 @@ _KINDS: dict[str, Kind] = {
 }
 _QUOTES = ("USDT", "USDC", "PERP", "USDE", "DAI", "USD", "BTC", "ETH", "EUR", "BRL", "TRY")
 _SPOT_SUFFIX = "-SPOT"
+_TOPICS = {"trades": "publicTrade", "liquidations": "allLiquidation"}
 
 
 class _Trade(msgspec.Struct, gc=False):
@@ -104,11 +107,14 @@ class Bybit(Adapter):
 
     name = "BYBIT"
     channels = {  # noqa: RUF012
-        "spot": Channel(url="wss://stream.bybit.com/v5/public/spot", max_instruments=200),
-        "linear": Channel(url="wss://stream.bybit.com/v5/public/linear", max_instruments=200),
+        "spot": Channel(url="wss://stream.bybit.com/v5/public/spot", max_streams=200),
+        "linear": Channel(
+            url="wss://stream.bybit.com/v5/public/linear",
+            max_streams=400,
+            carries=("trades", "liquidations"),
+        ),
     }
-    discovery_urls = (_INSTRUMENTS.format("spot"), _INSTRUMENTS.format("linear"))
-    ping = '{"op":"ping"}'
+    discovery = (Request(_INSTRUMENTS.format("spot")), Request(_INSTRUMENTS.format("linear")))
     connect_spacing_s = 0.7
 
     def instruments(self, body: bytes) -> Page:
@@ -128,13 +134,14 @@ class Bybit(Adapter):
                 for row in answer.result.rows
                 if row.status == "Trading" and row.contractType in _KINDS
             ],
-            f"{_INSTRUMENTS.format(category)}&cursor={cursor}" if cursor else "",
+            Request(f"{_INSTRUMENTS.format(category)}&cursor={cursor}") if cursor else None,
         )
 
-    def subscriptions(self, channel: str, instruments: Sequence[Instrument]) -> list[Subscription]:
-        topics = [f"publicTrade.{i.wire}" for i in instruments]
-        if channel != "spot":
-            topics += [f"allLiquidation.{i.wire}" for i in instruments]
+    def ping(self, channel: str, now_s: int) -> str:
+        return '{"op":"ping"}'
+
+    def subscriptions(self, channel: str, streams: Sequence[Stream]) -> list[Subscription]:
+        topics = [f"{_TOPICS[s.kind]}.{s.instrument.wire}" for s in streams]
         return [
             Subscription(encode({"op": "subscribe", "args": list(part)}))
             for part in batches(topics, 10)

@@ -18,6 +18,8 @@ from aggr_server.exchanges.base import (
     Liquidation,
     Page,
     Rejection,
+    Request,
+    Stream,
     Subscription,
     Trade,
     coin,
@@ -59,9 +61,10 @@ class Coinbase(Adapter):
 
     name = "COINBASE"
     channels = {  # noqa: RUF012
-        "spot": Channel(url="wss://ws-feed.exchange.coinbase.com", max_instruments=100)
+        "spot": Channel(url="wss://ws-feed.exchange.coinbase.com", max_streams=100)
     }
-    discovery_urls = ("https://api.exchange.coinbase.com/products",)
+    discovery = (Request("https://api.exchange.coinbase.com/products"),)
+    gapless = True
     connect_spacing_s = 0.2
     message_spacing_s = 0.1
 
@@ -82,8 +85,8 @@ class Coinbase(Adapter):
             ]
         )
 
-    def subscriptions(self, channel: str, instruments: Sequence[Instrument]) -> list[Subscription]:
-        wanted = {"name": "matches", "product_ids": [i.wire for i in instruments]}
+    def subscriptions(self, channel: str, streams: Sequence[Stream]) -> list[Subscription]:
+        wanted = {"name": "matches", "product_ids": [s.instrument.wire for s in streams]}
         return [Subscription(encode({"type": "subscribe", "channels": [wanted]}))]
 
     def parse(self, frame: bytes) -> Sequence[Event]:

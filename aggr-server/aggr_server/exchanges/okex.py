@@ -17,6 +17,8 @@ from aggr_server.exchanges.base import (
     Liquidation,
     Page,
     Rejection,
+    Request,
+    Stream,
     Subscription,
     Trade,
     batches,
@@ -100,13 +102,16 @@ class Okex(Adapter):
     name = "OKEX"
     aliases = ("OKX",)
     channels = {  # noqa: RUF012
-        "public": Channel(url="wss://ws.okx.com:8443/ws/v5/public", max_instruments=100)
+        "public": Channel(
+            url="wss://ws.okx.com:8443/ws/v5/public",
+            max_streams=200,
+            carries=("trades", "liquidations"),
+        )
     }
-    discovery_urls = (
-        "https://www.okx.com/api/v5/public/instruments?instType=SPOT",
-        "https://www.okx.com/api/v5/public/instruments?instType=SWAP",
+    discovery = (
+        Request("https://www.okx.com/api/v5/public/instruments?instType=SPOT"),
+        Request("https://www.okx.com/api/v5/public/instruments?instType=SWAP"),
     )
-    ping = "ping"
     connect_spacing_s = 0.4
 
     def instruments(self, body: bytes) -> Page:
@@ -118,9 +123,16 @@ class Okex(Adapter):
             raise msgspec.ValidationError(f"code {answer.code}: {answer.msg}")
         return Page([_instrument(row) for row in answer.data if row.state == "live"])
 
-    def subscriptions(self, channel: str, instruments: Sequence[Instrument]) -> list[Subscription]:
-        args = [{"channel": "trades", "instId": i.wire} for i in instruments]
-        if any(i.kind == "perp" for i in instruments):
+    def ping(self, channel: str, now_s: int) -> str:
+        return "ping"
+
+    def subscriptions(self, channel: str, streams: Sequence[Stream]) -> list[Subscription]:
+        args = [
+            {"channel": "trades", "instId": s.instrument.wire}
+            for s in streams
+            if s.kind == "trades"
+        ]
+        if any(s.kind == "liquidations" for s in streams):
             args.append({"channel": "liquidation-orders", "instType": "SWAP"})
         return [
             Subscription(encode({"op": "subscribe", "args": list(part)}), acks=len(part))

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggr_server.wire import Bar, ClosedSecond, Gap
+from aggr_server.wire import FORCED_ORDERS_ONLY, Bar, ClosedSecond, Gap
 from services.market.assemble import Assembler, Span
 
 T = 1_000_000
@@ -90,6 +90,19 @@ def test_seconds_in_a_recorded_gap_are_silent() -> None:
     first, second = a.take(0)
     assert first.silent == {"A:btc"}
     assert second.silent == frozenset()
+
+
+def test_a_later_record_of_a_gap_replaces_the_earlier_one() -> None:
+    a = assembler()
+    a.offer(message(T, 1, bar(T), gaps=[Gap("A:btc", T, T + 2, "disconnect")]))
+    a.offer(message(T + 1, 2, bar(T + 1), gaps=[Gap("A:btc", T, T, "disconnect")]))
+    assert [second.silent for second in a.take(0)] == [frozenset(), frozenset()]
+
+
+def test_missing_forced_orders_do_not_silence_a_market() -> None:
+    a = assembler()
+    a.offer(message(T, 1, bar(T), gaps=[Gap("A:btc", T, T + 1, FORCED_ORDERS_ONLY)]))
+    assert a.take(0)[0].silent == frozenset()
 
 
 def test_seconds_from_the_database_without_any_bar_are_unknown_not_quiet() -> None:

@@ -78,7 +78,7 @@ def test_instruments_are_those_being_traded() -> None:
 
 
 def test_subscriptions_go_out_in_batches() -> None:
-    many = [BINANCE.assume(f"C{n}USDT") for n in range(150)]
+    many = [s for n in range(150) for s in BINANCE.streams("spot", BINANCE.assume(f"C{n}USDT"))]
     first, second = BINANCE.subscriptions("spot", many)
     message = msgspec.json.decode(first.text)
     assert message["method"] == "SUBSCRIBE"

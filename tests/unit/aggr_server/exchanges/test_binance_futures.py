@@ -30,10 +30,11 @@ def test_a_forced_order_counts_what_was_filled_at_the_average_price(frame: bytes
 
 
 def test_trades_and_forced_orders_use_the_path_that_carries_them() -> None:
-    (message,) = FUTURES.subscriptions("usdm", [FUTURES.assume("BTCUSDT")])
+    streams = FUTURES.streams("usdm", FUTURES.assume("BTCUSDT"))
+    (message,) = FUTURES.subscriptions("usdm", streams)
     assert msgspec.json.decode(message.text)["params"] == ["btcusdt@aggTrade", "btcusdt@forceOrder"]
     assert FUTURES.channels["usdm"].url == "wss://fstream.binance.com/market/ws"
-    assert 2 * FUTURES.channels["usdm"].max_instruments <= 200
+    assert FUTURES.channels["usdm"].max_streams <= 200
 
 
 def test_instruments_of_both_families() -> None:

@@ -40,13 +40,13 @@ def test_answers_and_other_messages() -> None:
 
 
 def test_spot_accepts_ten_arguments_and_has_no_liquidations() -> None:
-    spot = [BYBIT.assume(f"C{n}USDT-SPOT") for n in range(12)]
+    spot = [s for n in range(12) for s in BYBIT.streams("spot", BYBIT.assume(f"C{n}USDT-SPOT"))]
     first, second = BYBIT.subscriptions("spot", spot)
     topics = msgspec.json.decode(first.text)["args"]
     assert len(topics) == 10
     assert topics[0] == "publicTrade.C0USDT"
     assert len(msgspec.json.decode(second.text)["args"]) == 2
-    (linear,) = BYBIT.subscriptions("linear", [BYBIT.assume("BTCUSDT")])
+    (linear,) = BYBIT.subscriptions("linear", BYBIT.streams("linear", BYBIT.assume("BTCUSDT")))
     assert msgspec.json.decode(linear.text)["args"] == [
         "publicTrade.BTCUSDT",
         "allLiquidation.BTCUSDT",
@@ -64,7 +64,8 @@ def test_instruments_are_read_page_by_page() -> None:
     assert [(i.symbol, i.kind, i.channel) for i in page.instruments] == [
         ("BTCUSDT", "perp", "linear")
     ]
-    assert page.next_url.endswith("category=linear&limit=1000&cursor=a%3D1")
+    assert page.next is not None
+    assert page.next.url.endswith("category=linear&limit=1000&cursor=a%3D1")
     with pytest.raises(msgspec.ValidationError, match="10001"):
         BYBIT.instruments(b'{"retCode":10001,"retMsg":"params error","result":{}}')
 

@@ -48,7 +48,7 @@ def test_subscription_and_instruments() -> None:
     )
     (btc,) = COINBASE.instruments(body).instruments
     assert (btc.symbol, btc.base, btc.quote, btc.kind) == ("BTC-USD", "BTC", "USD", "spot")
-    (message,) = COINBASE.subscriptions("spot", [btc])
+    (message,) = COINBASE.subscriptions("spot", COINBASE.streams("spot", btc))
     assert msgspec.json.decode(message.text) == {
         "type": "subscribe",
         "channels": [{"name": "matches", "product_ids": ["BTC-USD"]}],

@@ -82,8 +82,9 @@ def test_an_error_instead_of_instruments_is_not_an_empty_list() -> None:
 
 
 def test_one_confirmation_is_expected_for_each_argument() -> None:
-    spot, swap = OKEX.assume("BTC-USDT"), OKEX.assume("BTC-USDT-SWAP")
-    (message,) = OKEX.subscriptions("public", [spot, swap])
+    both = OKEX.assume("BTC-USDT"), OKEX.assume("BTC-USDT-SWAP")
+    streams = [stream for i in both for stream in OKEX.streams("public", i)]
+    (message,) = OKEX.subscriptions("public", streams)
     assert message.acks == 3
     assert msgspec.json.decode(message.text)["args"][-1] == {
         "channel": "liquidation-orders",
