@@ -20,6 +20,7 @@ FORGET_AFTER_S = 10
 
 MAX_PENDING_S = 3600
 _MOST_GAPS = 256
+"""Records kept for one market; the oldest is dropped first."""
 
 
 class Span(NamedTuple):
