@@ -14,6 +14,7 @@ CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
 PING_EVERY_S = 20.0
 MAX_FRAME_BYTES = 16 * 1024 * 1024
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 class Disconnected(Exception):
@@ -52,8 +53,8 @@ class Socket(Protocol):
 class Connector(Protocol):
     """Opens websockets."""
 
-    async def connect(self, url: str) -> Socket:
-        """Raises `Refused`."""
+    async def connect(self, url: str, headers: Mapping[str, str] = _NO_HEADERS) -> Socket:
+        """Open a websocket; `headers` go with the opening request. Raises `Refused`."""
 
 
 class AiohttpConnector:
@@ -62,11 +63,12 @@ class AiohttpConnector:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
-    async def connect(self, url: str) -> Socket:
+    async def connect(self, url: str, headers: Mapping[str, str] = _NO_HEADERS) -> Socket:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 websocket = await self._session.ws_connect(
                     url,
+                    headers=headers,
                     heartbeat=PING_EVERY_S,
                     timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
                     max_msg_size=MAX_FRAME_BYTES,
