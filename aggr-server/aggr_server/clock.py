@@ -32,8 +32,9 @@ def adjust(text: str) -> None:
 
 def now_ms() -> int:
     """UTC milliseconds."""
-    ms = time.time_ns() // 1_000_000
-    return ms if _speed == 1.0 else _anchor_ms + int((ms - _anchor_ms) * _speed)
+    if _speed == 1.0:
+        return time.time_ns() // 1_000_000
+    return _anchor_ms + int((time.time_ns() / 1e6 - _anchor_ms) * _speed)
 
 
 def monotonic() -> float:
@@ -49,3 +50,8 @@ async def sleep(seconds: float) -> None:
 def timeout(seconds: float) -> asyncio.Timeout:
     """As `asyncio.timeout`: raises `TimeoutError` when `seconds` have passed."""
     return asyncio.timeout(seconds / _speed)
+
+
+def real(seconds: float) -> float:
+    """How long `seconds` take, for libraries that keep the time themselves."""
+    return seconds / _speed

@@ -9,6 +9,14 @@ from msgspec import Meta
 
 from aggr_server.env import Secret
 
+SimulatedClock = Annotated[
+    str,
+    Meta(
+        pattern=r"^(\d+\*\d+(\.\d+)?)?$",
+        description="for tests only: ANCHOR_MS*SPEED lets time pass SPEED times faster from "
+        "that UTC millisecond on; empty: the real time",
+    ),
+]
 Port = Annotated[int, Meta(ge=1, le=65535, description="a TCP port, 1 to 65535")]
 
 
@@ -75,14 +83,7 @@ class CollectorSettings(Connections, frozen=True, kw_only=True):
         str,
         Meta(description="folder for what must survive a restart: spool, gaps, contract sizes"),
     ] = ".local/data/aggr-server"
-    simulated_clock: Annotated[
-        str,
-        Meta(
-            pattern=r"^(\d+\*\d+(\.\d+)?)?$",
-            description="for tests only: ANCHOR_MS*SPEED lets time pass SPEED times faster from "
-            "that UTC millisecond on; empty: the real time",
-        ),
-    ] = ""
+    simulated_clock: SimulatedClock = ""
     influx_batch_size: Annotated[
         int, Meta(ge=1, le=10000, description="points in one write to InfluxDB")
     ] = 100

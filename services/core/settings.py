@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from aggr_server.env import Secret
-from aggr_server.settings import Connections, Port
+from aggr_server.settings import Connections, Port, SimulatedClock
 
 LogLevel = Annotated[
     str, Meta(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR")
@@ -179,3 +179,10 @@ class SimulatorSettings(ServiceSettings, frozen=True, kw_only=True):
     simulator_dir: Annotated[
         str, Meta(description="folder of the ledger and of the state that survives a restart")
     ] = ".local/demo/simulator"
+    simulator_venues: Annotated[
+        tuple[str, ...], Meta(description="venues to simulate, comma-separated")
+    ] = ("BINANCE", "BINANCE_FUTURES", "BYBIT", "OKEX", "COINBASE")
+    simulator_history: Annotated[
+        bool, Meta(description="true: the day before trading begins is written into InfluxDB")
+    ] = True
+    simulated_clock: SimulatedClock = ""
