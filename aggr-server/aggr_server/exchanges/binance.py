@@ -15,11 +15,13 @@ from aggr_server.exchanges.base import (
     Instrument,
     Liquidation,
     Page,
+    Past,
     Rejection,
     Request,
     Stream,
     Subscription,
     Trade,
+    Window,
     batches,
     coin,
     encode,
@@ -59,6 +61,14 @@ class _SingleTradeFrame(msgspec.Struct, gc=False):
     data: _SingleTrade
 
 
+class _PastTrade(msgspec.Struct, gc=False):
+    a: int
+    p: float
+    q: float
+    T: int
+    m: bool
+
+
 class _Error(msgspec.Struct):
     msg: str = ""
 
@@ -77,10 +87,13 @@ _agg_trade = msgspec.json.Decoder(_AggTrade, strict=False)
 _agg_trade_frame = msgspec.json.Decoder(_AggTradeFrame, strict=False)
 _single_trade = msgspec.json.Decoder(_SingleTrade, strict=False)
 _single_trade_frame = msgspec.json.Decoder(_SingleTradeFrame, strict=False)
+_past_trades = msgspec.json.Decoder(list[_PastTrade], strict=False)
 _answer = msgspec.json.Decoder(_Answer)
 
 # Kinds of execution on the single-trade stream that are no trades between two parties.
 _REAL_EXECUTIONS = ("", "MARKET", "RPI")
+_PAGE = 1000
+_HOUR_MS = 3_600_000
 
 
 def parse_trade(frame: bytes) -> Sequence[Event]:
@@ -120,6 +133,26 @@ def subscribe(streams: Sequence[str], size: int) -> list[Subscription]:
     ]
 
 
+def past(url: str, instrument: Instrument, window: Window) -> Request:
+    """The first page of `aggTrades` at `url`, by time; both ends only of an hour or less."""
+    query = f"{url}?symbol={instrument.wire}&startTime={window.from_ms}"
+    if window.to_ms - window.from_ms <= _HOUR_MS:
+        query += f"&endTime={window.to_ms - 1}"
+    return Request(f"{query}&limit={_PAGE}")
+
+
+def read_past(url: str, instrument: Instrument, window: Window, body: bytes) -> Past:
+    """`[{"a":26129,"p":"0.01633102","q":"4.70443515","f":27781,"l":27781,"T":1498793709153,
+    "m":true,"M":true}]`, oldest first. What follows a full page is asked for by id.
+    """
+    rows = _past_trades.decode(body)
+    trades = [Trade(instrument.wire, r.T, r.p, r.q, not r.m, r.a, r.a) for r in rows]
+    if len(rows) < _PAGE or trades[-1].ts_ms >= window.to_ms:
+        return Past(trades)
+    after = rows[-1].a + 1
+    return Past(trades, Request(f"{url}?symbol={instrument.wire}&fromId={after}&limit={_PAGE}"))
+
+
 class _Symbol(msgspec.Struct):
     symbol: str
     baseAsset: str
@@ -133,6 +166,8 @@ class _ExchangeInfo(msgspec.Struct):
 
 _exchange_info = msgspec.json.Decoder(_ExchangeInfo)
 
+_AGG_TRADES = "https://api.binance.com/api/v3/aggTrades"
+
 
 class Binance(Adapter):
     """Spot; sizes in base coins."""
@@ -142,6 +177,8 @@ class Binance(Adapter):
         "spot": Channel(url="wss://stream.binance.com:9443/ws", max_streams=200)
     }
     discovery = (Request("https://api.binance.com/api/v3/exchangeInfo?permissions=SPOT"),)
+    connect_spacing_s = 1.1
+    message_spacing_s = 0.25
     lifetime_s = 86_400.0
     gapless = True
     recordings = ("BINANCE-SPOT",)
@@ -179,6 +216,12 @@ class Binance(Adapter):
             kind="spot",
             channel="spot",
         )
+
+    def past(self, instrument: Instrument, window: Window) -> Request:
+        return past(_AGG_TRADES, instrument, window)
+
+    def read_past(self, instrument: Instrument, window: Window, body: bytes) -> Past:
+        return read_past(_AGG_TRADES, instrument, window, body)
 
     def wire_symbol(self, text: str) -> str:
         return text.upper()

@@ -16,11 +16,13 @@ from aggr_server.exchanges.base import (
     Instrument,
     Liquidation,
     Page,
+    Past,
     Rejection,
     Request,
     Stream,
     Subscription,
     Trade,
+    Window,
     batches,
     coin,
     encode,
@@ -54,6 +56,25 @@ class _Trade(msgspec.Struct, gc=False):
 
 class _Trades(msgspec.Struct, gc=False):
     data: list[_Trade]
+
+
+class _PastTrade(msgspec.Struct, gc=False):
+    execId: str
+    price: float
+    size: float
+    side: Literal["Buy", "Sell"]
+    time: int
+    seq: int = 0
+
+
+class _PastResult(msgspec.Struct, gc=False):
+    rows: list[_PastTrade] = msgspec.field(name="list", default=[])
+
+
+class _PastTrades(msgspec.Struct, gc=False):
+    retCode: int
+    result: _PastResult = msgspec.field(default_factory=_PastResult)
+    retMsg: str = ""
 
 
 class _Liquidation(msgspec.Struct, gc=False):
@@ -95,11 +116,14 @@ class _Rows(msgspec.Struct):
 
 
 _trades = msgspec.json.Decoder(_Trades, strict=False)
+_past_trades = msgspec.json.Decoder(_PastTrades, strict=False)
 _liquidations = msgspec.json.Decoder(_Liquidations, strict=False)
 _answer = msgspec.json.Decoder(_Answer)
 _rows = msgspec.json.Decoder(_Rows)
 
 _INSTRUMENTS = "https://api.bybit.com/v5/market/instruments-info?category={}&limit=1000"
+_RECENT = "https://api.bybit.com/v5/market/recent-trade?category={}&symbol={}&limit={}"
+_MOST_RECENT = {"spot": 60, "linear": 1000, "inverse": 1000}
 
 
 class Bybit(Adapter):
@@ -187,6 +211,26 @@ class Bybit(Adapter):
         if quote == "" and pair[:-3].endswith("USD"):
             return _instrument("inverse", symbol, pair[:-6], "USD", "future")
         return _instrument("inverse" if quote == "USD" else "linear", symbol, base, quote, "perp")
+
+    def past(self, instrument: Instrument, window: Window) -> Request:
+        category = instrument.channel
+        return Request(_RECENT.format(category, instrument.wire, _MOST_RECENT[category]))
+
+    def read_past(self, instrument: Instrument, window: Window, body: bytes) -> Past:
+        """`{"retCode":0,"retMsg":"OK","result":{"category":"spot","list":[{
+        "execId":"2100000000007764263","symbol":"BTCUSDT","price":"16618.49","size":"0.00012",
+        "side":"Buy","time":"1672052955758","isBlockTrade":false,"seq":"1783284617"}]}}`
+
+        The newest trades only; of the oldest millisecond among them some may be missing.
+        """
+        answer = _past_trades.decode(body)
+        if answer.retCode != 0:
+            raise msgspec.ValidationError(f"retCode {answer.retCode}: {answer.retMsg}")
+        trades = [
+            Trade(instrument.wire, t.time, t.price, t.size, t.side == "Buy", t.execId, t.seq)
+            for t in answer.result.rows
+        ]
+        return Past(trades, since_ms=min((t.ts_ms + 1 for t in trades), default=window.to_ms))
 
 
 def _instrument(category: Category, wire: str, base: str, quote: str, kind: Kind) -> Instrument:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -17,17 +17,22 @@ from aggr_server.exchanges.base import (
     Instrument,
     Liquidation,
     Page,
+    Past,
     Rejection,
     Request,
     Stream,
     Subscription,
     Trade,
+    Window,
     coin,
     encode,
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_TRADES = "https://api.exchange.coinbase.com/products/{}/trades?limit=1000"
+
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class _Match(msgspec.Struct, gc=False):
@@ -36,7 +41,15 @@ class _Match(msgspec.Struct, gc=False):
     size: float
     price: float
     product_id: str
-    time: datetime
+    time: _Time
+
+
+class _PastTrade(msgspec.Struct, gc=False):
+    trade_id: int
+    side: Literal["buy", "sell"]
+    size: float
+    price: float
+    time: _Time
 
 
 class _Error(msgspec.Struct):
@@ -52,6 +65,7 @@ class _Product(msgspec.Struct):
 
 
 _match = msgspec.json.Decoder(_Match, strict=False)
+_past_trades = msgspec.json.Decoder(list[_PastTrade], strict=False)
 _error = msgspec.json.Decoder(_Error)
 _products = msgspec.json.Decoder(list[_Product])
 
@@ -98,9 +112,7 @@ class Coinbase(Adapter):
         """
         if b'"match"' in frame:
             m = _match.decode(frame)
-            ts_ms = (m.time - _EPOCH) // _MILLISECOND
-            id = m.trade_id
-            return (Trade(m.product_id, ts_ms, m.price, m.size, m.side == "sell", id, id),)
+            return (_trade(m.product_id, m),)
         if b'"subscriptions"' in frame:
             return (Ack(),)
         if b'"error"' in frame:
@@ -113,3 +125,23 @@ class Coinbase(Adapter):
         return Instrument(
             symbol=wire, wire=wire, base=coin(base), quote=quote, kind="spot", channel="spot"
         )
+
+    def past(self, instrument: Instrument, window: Window) -> Request:
+        return Request(_TRADES.format(instrument.wire))
+
+    def read_past(self, instrument: Instrument, window: Window, body: bytes) -> Past:
+        """`[{"trade_id":280232,"side":"sell","size":"985","price":"0.00001305",
+        "time":"2021-04-17T16:43:37.089723Z"}]`, newest first, side of the maker.
+
+        The venue goes back by id only, so all trades since the window are asked for.
+        """
+        trades = [_trade(instrument.wire, row) for row in _past_trades.decode(body)]
+        if not trades or min(t.ts_ms for t in trades) < window.from_ms:
+            return Past(trades)
+        oldest = min(t.order for t in trades)
+        return Past(trades, Request(f"{_TRADES.format(instrument.wire)}&after={oldest}"))
+
+
+def _trade(wire: str, m: _Match | _PastTrade) -> Trade:
+    ts_ms = (m.time - _EPOCH) // _MILLISECOND
+    return Trade(wire, ts_ms, m.price, m.size, m.side == "sell", m.trade_id, m.trade_id)

@@ -16,11 +16,13 @@ from aggr_server.exchanges.base import (
     Instrument,
     Liquidation,
     Page,
+    Past,
     Rejection,
     Request,
     Stream,
     Subscription,
     Trade,
+    Window,
     batches,
     coin,
     encode,
@@ -30,6 +32,8 @@ from aggr_server.wire import Kind
 _KINDS: dict[str, Kind] = {"SPOT": "spot", "SWAP": "perp", "FUTURES": "future"}
 _INVERSE_SIZE = {"BTC": 100.0}
 _LINEAR_SIZE = {"BTC": 0.01, "ETH": 0.1}
+_HISTORY = "https://www.okx.com/api/v5/market/history-trades?instId={}&type={}&after={}&limit=100"
+_BY_ID, _BY_TIME = 1, 2
 
 
 class _Trade(msgspec.Struct, gc=False):
@@ -43,6 +47,12 @@ class _Trade(msgspec.Struct, gc=False):
 
 class _Trades(msgspec.Struct, gc=False):
     data: list[_Trade]
+
+
+class _PastTrades(msgspec.Struct, gc=False):
+    code: str
+    data: list[_Trade]
+    msg: str = ""
 
 
 class _Detail(msgspec.Struct, gc=False):
@@ -91,6 +101,7 @@ class _Rows(msgspec.Struct):
 
 
 _trades = msgspec.json.Decoder(_Trades, strict=False)
+_past_trades = msgspec.json.Decoder(_PastTrades, strict=False)
 _liquidations = msgspec.json.Decoder(_Liquidations, strict=False)
 _answer = msgspec.json.Decoder(_Answer)
 _rows = msgspec.json.Decoder(_Rows)
@@ -113,6 +124,7 @@ class Okex(Adapter):
         Request("https://www.okx.com/api/v5/public/instruments?instType=SWAP"),
     )
     connect_spacing_s = 0.4
+    rest_spacing_s = 0.12
 
     def instruments(self, body: bytes) -> Page:
         """`{"code":"0","data":[{"instId":"BTC-USDT-SWAP","instType":"SWAP","uly":"BTC-USDT",
@@ -149,10 +161,7 @@ class Okex(Adapter):
         """
         if b'"data"' in frame:
             if b'"trades"' in frame:
-                return [
-                    Trade(t.instId, t.ts, t.px, t.sz, t.side == "buy", t.tradeId, t.tradeId)
-                    for t in _trades.decode(frame).data
-                ]
+                return [_trade(row) for row in _trades.decode(frame).data]
             if b'"liquidation-orders"' in frame:
                 return [
                     Liquidation(row.instId, d.ts, d.bkPx, d.sz, d.side == "buy")
@@ -178,6 +187,28 @@ class Okex(Adapter):
             inverse=inverse,
             contract_size=size,
         )
+
+    def past(self, instrument: Instrument, window: Window) -> Request:
+        return Request(_HISTORY.format(instrument.wire, _BY_TIME, window.to_ms))
+
+    def read_past(self, instrument: Instrument, window: Window, body: bytes) -> Past:
+        """`{"code":"0","msg":"","data":[{"instId":"BTC-USDT","side":"sell","sz":"0.00001",
+        "px":"29963.2","tradeId":"242720720","ts":"1654161646974"}]}`, newest first
+
+        Only the first page is asked for by time: trades of one millisecond may be more than fit.
+        """
+        answer = _past_trades.decode(body)
+        if answer.code != "0":
+            raise msgspec.ValidationError(f"code {answer.code}: {answer.msg}")
+        trades = [_trade(row) for row in answer.data]
+        if not trades or min(t.ts_ms for t in trades) < window.from_ms:
+            return Past(trades)
+        oldest = min(t.order for t in trades)
+        return Past(trades, Request(_HISTORY.format(instrument.wire, _BY_ID, oldest)))
+
+
+def _trade(t: _Trade) -> Trade:
+    return Trade(t.instId, t.ts, t.px, t.sz, t.side == "buy", t.tradeId, t.tradeId)
 
 
 def _instrument(row: _Row) -> Instrument:
