@@ -168,12 +168,14 @@ class Past(msgspec.Struct):
 
     `next`: what else to ask to cover the window; None if it is covered, or the venue has no more.
     `since_ms`: trades before this time may be missing from all answers together, because the venue
-    only gives the newest; 0 if it gives the whole window.
+    only gives the newest; 0 if it gives the whole window. `liquidations`: the forced orders of the
+    same answer, where the venue marks them among its trades; None if it does not tell them.
     """
 
     trades: list[Trade]
     next: Request | None = None
     since_ms: int = 0
+    liquidations: list[Liquidation] | None = None
 
 
 class Adapter(ABC):
