@@ -24,7 +24,7 @@ from aggr_server.metrics import Metrics
 from aggr_server.outlet import Outlet
 from aggr_server.settings import CollectorSettings
 from aggr_server.throttle import Backoff, Occasionally, Pacer
-from aggr_server.transport import AiohttpConnector
+from aggr_server.transport import PicowsConnector
 from aggr_server.wire import Market
 from aggr_server.writer import Writer
 
@@ -75,7 +75,7 @@ class Collector:
         self._settings = settings
         self._adapters = adapters
         self._session = session
-        self._connector = AiohttpConnector(session)
+        self._connector = PicowsConnector()
         self._outlet = Outlet(settings.aggr_collector, self.gaps, self.metrics, writer, self.bus)
         self._complain = Occasionally(30.0)
 
