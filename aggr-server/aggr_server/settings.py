@@ -77,12 +77,36 @@ class CollectorSettings(Connections, frozen=True, kw_only=True):
     ] = 100
     aggr_buffer_size: Annotated[
         int,
-        Meta(ge=60, description="seconds of bars kept for late trades and for an absent InfluxDB"),
-    ] = 3600
+        Meta(ge=60, description="seconds of bars kept in memory for late trades"),
+    ] = 300
+    aggr_recover_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=86400,
+            description="how many seconds back missed trades are fetched from the exchanges; "
+            "0: never",
+        ),
+    ] = 14400
+    aggr_shard: Annotated[
+        str,
+        Meta(
+            pattern=r"^[1-9]\d*/[1-9]\d*$",
+            description="I/N: this collector takes the I-th of N parts of the markets; 1/1: all",
+        ),
+    ] = "1/1"
     aggr_data_dir: Annotated[
         str,
         Meta(description="folder for what must survive a restart: spool, gaps, contract sizes"),
     ] = ".local/data/aggr-server"
+    aggr_spool_max_bytes: Annotated[
+        int,
+        Meta(
+            ge=1 << 20,
+            description="bytes the spool may take on disk, at least 1048576; when it is full, the "
+            "oldest bars that InfluxDB has not taken are given up and recorded as gaps",
+        ),
+    ] = 2 << 30
     simulated_clock: SimulatedClock = ""
     influx_batch_size: Annotated[
         int, Meta(ge=1, le=10000, description="points in one write to InfluxDB")

@@ -41,6 +41,7 @@ def _defaults(layout: Layout, settings: StackSettings) -> dict[str, str]:
         "FREQTRADE__API_SERVER__LISTEN_IP_ADDRESS": settings.bind_address,
         "FREQTRADE__API_SERVER__LISTEN_PORT": str(settings.freqtrade_port),
         "FREQTRADE_DATA_DIR": str(layout.data / "freqtrade"),
+        "AGGR_DATA_DIR": str(layout.data / "aggr-server"),
         **secret_files.file_settings(layout.secrets),
     }
 
@@ -54,6 +55,7 @@ def _fixed(layout: Layout) -> dict[str, str]:
         "INFLUX_HOST": "127.0.0.1",
         "HEARTBEAT_DIR": str(layout.run / "alive"),
         "SUPERVISOR_SOCKET": str(layout.socket),
+        "SIMULATED_CLOCK": "",
         "DOCKER_HOST": "",
     }
 
@@ -70,6 +72,7 @@ def _demo(layout: Layout, settings: StackSettings) -> dict[str, str]:
         "FREQTRADE__EXCHANGE__KEY": "",
         "FREQTRADE__EXCHANGE__SECRET": "",
         "FREQTRADE_DATA_DIR": str(layout.data / "freqtrade"),
+        "AGGR_DATA_DIR": str(layout.data / "aggr-server"),
         "FREQTRADE_CONFIG": "",
         "SIMULATOR_DIR": str(layout.data / "simulator"),
         "AGGR_SYMBOLS": "BTC,ETH",

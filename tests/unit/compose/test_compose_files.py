@@ -31,6 +31,8 @@ DOCUMENTED = {
 }
 # Fixed by the image, or of no use in a container.
 NOT_PASSED = {"heartbeat_dir", "supervisor_socket", "freqtrade_config", "freqtrade_data_dir"}
+# Makes time pass faster; nothing that trades may ever be given it.
+FOR_TESTS_ONLY = {"simulated_clock"}
 # freqtrade's own side needs no InfluxDB and knows its exchange by another setting.
 NOT_FREQTRADES = {"exchange_gateway"} | {
     f"influx_{name}" for name in ("host", "port", "database", "username", "password")
@@ -192,7 +194,8 @@ def test_images_are_pinned(document: dict[str, Any]) -> None:
 )
 def test_every_setting_reaches_its_service(service: str, settings: type[msgspec.Struct]) -> None:
     passed = {name.removesuffix("_FILE") for name in HARDENED[service]["environment"]}
-    wanted = {field.name for field in msgspec.structs.fields(settings)} - NOT_PASSED
+    wanted = {field.name for field in msgspec.structs.fields(settings)}
+    wanted -= NOT_PASSED | FOR_TESTS_ONLY
     if service == "freqtrade":
         wanted -= NOT_FREQTRADES
     if service == "influx-init":
@@ -205,6 +208,25 @@ def test_every_setting_reaches_its_service(service: str, settings: type[msgspec.
         # The one it has of its own goes before.
         wanted -= {"log_level"}
     assert {name.upper() for name in wanted} - passed == set()
+
+
+@pytest.mark.parametrize("document", [BASE, DEMO, PROD, SWARM])
+def test_no_container_is_given_what_is_for_tests(document: dict[str, Any]) -> None:
+    for definition in document["services"].values():
+        names = {name.lower() for name in definition.get("environment", {})}
+        assert not names & FOR_TESTS_ONLY
+
+
+@pytest.mark.parametrize("document", [BASE, SWARM])
+def test_the_collector_keeps_its_data_in_a_volume_of_its_own_user(document: dict[str, Any]) -> None:
+    collector, giver = (document["services"][name] for name in ("aggr-server", "volume-init"))
+    folder = collector["environment"]["AGGR_DATA_DIR"]
+    assert f"aggr_data:{folder}" in collector["volumes"]
+    assert "aggr_data" in document["volumes"]
+    assert "aggr_data:/volumes/aggr" in giver["volumes"]
+    assert "10001:10001=/volumes/aggr" in giver["command"]
+    dockerfile = (ROOT / "aggr-server" / "Dockerfile").read_text(encoding="utf-8")
+    assert f"install -d -o 10001 -g 10001 {folder}" in dockerfile
 
 
 def test_what_is_lost_without_a_volume_is_said_at_each() -> None:

@@ -37,8 +37,15 @@ def test_live_keeps_what_the_user_gave() -> None:
 
 
 def test_demo_and_live_data_are_apart() -> None:
-    demo, live = _build(demo=True), _build(demo=False)
-    assert demo["FREQTRADE_DATA_DIR"] != live["FREQTRADE_DATA_DIR"]
+    given = {"AGGR_DATA_DIR": "/own", "FREQTRADE_DATA_DIR": "/own"}
+    for name in given:
+        demo, live = _build(demo=True), _build(demo=False)
+        assert demo[name] != live[name]
+        assert _build(demo=True, **given)[name] == demo[name]
+
+
+def test_time_passes_as_it_does_in_a_stack() -> None:
+    assert _build(demo=True, SIMULATED_CLOCK="1700000000000*10")["SIMULATED_CLOCK"] == ""
 
 
 def test_our_own_databases_are_local_whatever_the_file_says() -> None:
