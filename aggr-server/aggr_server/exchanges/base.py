@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -18,6 +19,11 @@ StreamKind = Literal["trades", "liquidations"]
 USD_QUOTES = frozenset({"USD", "USDT", "USDC", "FDUSD", "DAI", "TUSD", "BUSD"})
 """Quotes worth a dollar; bars are kept in dollars, so only these are collected."""
 
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A time written as text; one without a time zone is refused."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 _MULTIPLIER = re.compile(r"^(?:1(?:0{3,9})|1M)(?=[A-Z])")
 _OTHER_NAMES = {"XBT": "BTC", "XETH": "ETH", "XXBT": "BTC", "XDG": "DOGE"}
 
@@ -265,6 +271,11 @@ def coin(text: str) -> str:
     """The coin behind an exchange's base name: `1000PEPE` is PEPE, `XBT` is BTC."""
     text = text.upper()
     return _OTHER_NAMES.get(text) or _MULTIPLIER.sub("", text)
+
+
+def milliseconds(moment: Moment) -> int:
+    """UTC milliseconds of a time with a time zone; fractions of them are dropped."""
+    return (moment - _EPOCH) // _MILLISECOND
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
