@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from aggr_server import clock
 from aggr_server.influx import InfluxClient
 from aggr_server.log import kv
 from services.core import service
@@ -20,6 +21,7 @@ from services.simulator.control import Control
 from services.simulator.faults import Faults
 from services.simulator.ledger import Ledger, LedgerError
 from services.simulator.market import Market
+from services.simulator.pulses import Pulses
 from services.simulator.stream import Stream
 
 SERVICE = "simulator"
@@ -30,19 +32,24 @@ _log = getLogger(__name__)
 
 async def main(settings: SimulatorSettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set."""
-    ledger = Ledger(Path(settings.simulator_dir), venues.INSTRUMENTS)
+    clock.adjust(settings.simulated_clock)
+    instruments = venues.instruments(settings.simulator_venues)
+    ledger = Ledger(Path(settings.simulator_dir), instruments)
     try:
-        await _serve(settings, stop, Market(settings.simulator_seed, venues.INSTRUMENTS, ledger))
+        await _serve(settings, stop, Market(settings.simulator_seed, instruments, ledger))
     finally:
         ledger.close()
 
 
 async def _serve(settings: SimulatorSettings, stop: asyncio.Event, market: Market) -> None:
-    hub, faults = Hub(), Faults()
-    built = venues.create(market, hub)
-    stream = Stream(market, built, faults)
+    hub = Hub()
+    markets = {name: i.exchange for name, i in market.instruments.items()}
+    signed = [name for name, venue in venues.known().items() if venue.signed]
+    faults = Faults(markets, signed=signed, seed=market.seed)
+    built = venues.create(market, hub, faults, settings.simulator_venues)
+    stream = Stream(market, built, hub, faults)
     control = Control(market, hub, built, stream, faults)
-    runner = web.AppRunner(gateway.application(built, control), access_log=None)
+    runner = web.AppRunner(gateway.application(built, control, faults), access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.bind_address, settings.simulator_port).start()
@@ -50,9 +57,10 @@ async def _serve(settings: SimulatorSettings, stop: asyncio.Event, market: Marke
         async with asyncio.TaskGroup() as tasks:
             trading = tasks.create_task(_trade(settings, market, hub, stream, control))
             beating = tasks.create_task(_beat(settings, stream))
+            breaking = tasks.create_task(Pulses(hub, built, faults).run())
             await stop.wait()
-            trading.cancel()
-            beating.cancel()
+            for task in (trading, beating, breaking):
+                task.cancel()
     finally:
         await runner.cleanup()
 
@@ -61,19 +69,20 @@ async def _trade(
     settings: SimulatorSettings, market: Market, hub: Hub, stream: Stream, control: Control
 ) -> None:
     if market.live_from is None:
-        past = await asyncio.to_thread(history.compute, market)
+        past = await _past(settings, market)
         await _all_subscribed(hub, control)
-        market.plan(int(time.time()) + LEAD_S)
+        market.plan(clock.now_ms() // 1000 + LEAD_S)
         _log.info("trading planned %s", kv(live_from=market.live_from))
     elif market.ledger.get("history_written") is None:
-        past = await asyncio.to_thread(history.compute, market)
+        past = await _past(settings, market)
     else:
         past = None
     await stream.resume()
     for venue in control.venues:
         for instrument in venue.instruments if venue.serves_candles else ():
             # The first candles take a while to compute; live trading must not wait for them.
-            await asyncio.to_thread(market.candles, instrument)
+            if settings.simulator_history:
+                await asyncio.to_thread(market.candles, instrument)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(stream.run())
         if past is not None:
@@ -83,6 +92,12 @@ async def _trade(
             market.ledger.put("history_written", 1)
             _log.info("history written %s", kv(points=points, seconds=time.monotonic() - began))
         control.ready = True
+
+
+async def _past(settings: SimulatorSettings, market: Market) -> history.Seconds | None:
+    if not settings.simulator_history:
+        return None
+    return await asyncio.to_thread(history.compute, market)
 
 
 async def _all_subscribed(hub: Hub, control: Control) -> None:

@@ -40,8 +40,9 @@ _FIRST, _LAST, _MAX, _MIN = ("time", "open"), ("close",), ("high",), ("low",)
 def of_trades(batch: Batch, instrument: Instrument) -> Bars:
     """One-second bars, exactly those that the trades of `batch` make."""
     price = batch.ticks / 10.0**instrument.price_decimals
-    base = batch.lots / 10.0**instrument.lot_decimals
-    usd = price * base
+    units = batch.lots / 10.0**instrument.lot_decimals
+    usd = units * (instrument.inverse_usd or price)
+    base = usd / price if instrument.inverse_usd else units
     buy, sell = batch.buy.astype(np.float64), (~batch.buy).astype(np.float64)
     forced = batch.forced.astype(np.float64)
     return _group(

@@ -8,7 +8,9 @@ import msgspec
 from aiohttp import web
 
 from services.simulator.connections import Hub
-from services.simulator.faults import FaultPlan, Faults
+from services.simulator.fault_check import check
+from services.simulator.fault_plan import FaultPlan, Refusal
+from services.simulator.faults import Faults
 from services.simulator.instruments import Trade
 from services.simulator.market import Market
 from services.simulator.stream import Stream
@@ -16,6 +18,7 @@ from services.simulator.venues import Venue
 from services.simulator.venues.base import json_response
 
 MAX_LEDGER_S = 3600
+_EXAMPLE = '{"faults": [{"fault": "mute", "markets": ["EXCHANGE:symbol"]}]}'
 
 
 class Control:
@@ -106,12 +109,13 @@ class Control:
         try:
             plan = msgspec.json.decode(await request.read(), type=FaultPlan)
         except msgspec.DecodeError as error:
-            return _refused(f'{error}. Expected, for example, {{"mute": ["EXCHANGE:symbol"]}}')
-        unknown = [m for m in plan.mute if m not in self._market.instruments]
-        if unknown:
-            return _refused(f"unknown market {unknown[0]}; /control/status lists them")
-        self._faults.plan = plan
-        return json_response(plan)
+            return _refused(f"{error}. Expected, for example, {_EXAMPLE}")
+        try:
+            check(plan, self.venues)
+        except Refusal as refusal:
+            return _refused(str(refusal))
+        self._faults.put(plan)
+        return json_response(self._faults.plan)
 
 
 def _row(trade: Trade, *, liquidation: bool) -> dict[str, Any]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal, NamedTuple
+
+_INVERSE_DECIMALS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +18,9 @@ class Instrument:
     and one native unit is 10**-contract_decimals base coins. `share`: of its class's volume.
     `rate`: mean trades per second. `basis_bp`: price against the reference; `quiet`: share of
     seconds without a trade. `oi_share`: of the base symbol's open interest, which the venue
-    publishes in `oi_unit`, `oi_factor` times the coins.
+    publishes in `oi_unit`, `oi_factor` times the coins. `apart`: `share` comes on top of the
+    class's volume instead of being a part of it, so that the other markets trade as without it.
+    `inverse_usd`: USD one native unit is worth, if it is worth dollars and not coins.
     """
 
     market: str
@@ -33,6 +38,8 @@ class Instrument:
     oi_share: float = 0.0
     oi_factor: float = 1.0
     oi_unit: Literal["base", "contracts"] = "base"
+    apart: bool = False
+    inverse_usd: int = 0
 
     @property
     def exchange(self) -> str:
@@ -41,8 +48,13 @@ class Instrument:
 
     @property
     def lot_decimals(self) -> int:
-        """Decimals of one lot in base coins."""
+        """Decimals of one lot in base coins; of an inverse contract, in native units."""
         return self.size_decimals + self.contract_decimals
+
+    def lot_usd(self, price: float) -> float:
+        """What one lot is worth at a price, in quote."""
+        per_unit = float(self.inverse_usd or price)
+        return per_unit * 10.0**-self.lot_decimals
 
     @property
     def tick(self) -> str:
@@ -81,15 +93,19 @@ class Trade(NamedTuple):
 
     @property
     def size_base(self) -> str:
-        """Exact decimal in base coins."""
-        return fixed(self.lots, self.instrument.lot_decimals)
+        """Exact decimal in base coins; of an inverse contract, rounded to 12 decimals."""
+        instrument = self.instrument
+        if instrument.inverse_usd:
+            return str(round(Decimal(self.notional) / Decimal(self.price), _INVERSE_DECIMALS))
+        return fixed(self.lots, instrument.lot_decimals)
 
     @property
     def notional(self) -> str:
         """Exact decimal in quote."""
-        return fixed(
-            self.ticks * self.lots, self.instrument.price_decimals + self.instrument.lot_decimals
-        )
+        instrument = self.instrument
+        if instrument.inverse_usd:
+            return fixed(self.lots * instrument.inverse_usd, instrument.lot_decimals)
+        return fixed(self.ticks * self.lots, instrument.price_decimals + instrument.lot_decimals)
 
 
 def fixed(value: int, decimals: int) -> str:

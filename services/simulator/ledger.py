@@ -7,6 +7,7 @@ nothing: what it had written lies with the operating system, so no flush to the 
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -45,6 +46,18 @@ class Ledger:
             "(second INTEGER PRIMARY KEY, trades BLOB NOT NULL, next_ids BLOB NOT NULL)"
         )
         self._db.execute("CREATE TABLE IF NOT EXISTS uncertain (second INTEGER PRIMARY KEY)")
+        self._check_markets()
+
+    def _check_markets(self) -> None:
+        """Rows name markets by their number, which must mean the same as when they were written."""
+        mark = zlib.crc32(",".join(self._index).encode())
+        if self.get("markets") not in (None, mark):
+            self.close()
+            raise LedgerError(
+                "the ledger in SIMULATOR_DIR was made for other SIMULATOR_VENUES. Set them as they "
+                "were, or empty that folder."
+            )
+        self.put("markets", mark)
 
     def close(self) -> None:
         """Close the file."""
@@ -108,7 +121,7 @@ class Ledger:
         for second, blob in self._db.execute(
             "SELECT second, trades FROM seconds WHERE second >= ? AND second < ? ORDER BY second",
             (start, end),
-        ).fetchall():
+        ):
             packed = np.frombuffer(blob, dtype=_TRADE)
             if only is not None:
                 packed = packed[packed["market"] == only]

@@ -1,16 +1,16 @@
-"""The simulated market as the venues see it: trades as they are made, and everything REST answers.
+"""The simulated market: its trades, as they are made.
 
 Times are absolute: UTC seconds, or milliseconds where the name says so.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
 
+from aggr_server.clock import now_ms
 from services.simulator import bars as reduce
 from services.simulator.bars import Bars
 from services.simulator.candles import Candles
@@ -24,11 +24,6 @@ _DRAFT_S = 8
 
 _Draft = tuple[int, bool, int, int, bool]
 """Millisecond, bought, ticks, lots, forced: a trade before it gets its id."""
-
-
-def now_ms() -> int:
-    """Wall clock, UTC milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 class Market:
@@ -125,51 +120,6 @@ class Market:
             for offset, (first, last) in enumerate(pairwise(edges)):
                 drafts[second + offset].append((number, rows[first:last]))
         self._drafts = drafts
-
-    def since(self, market: str, from_ms: int, to_ms: int, limit: int) -> list[Trade]:
-        """The first trades with from_ms <= ts_ms <= to_ms that were made by now."""
-        to_ms = min(to_ms, self.clock())
-        found: list[Trade] = []
-        for trade in self.ledger.trades(from_ms // 1000, to_ms // 1000 + 1, market):
-            if from_ms <= trade.ts_ms <= to_ms:
-                found.append(trade)
-                if len(found) == limit:
-                    break
-        return found
-
-    def before(self, market: str, before_ms: int, limit: int) -> list[Trade]:
-        """The last trades with ts_ms < before_ms that were made by now, oldest first."""
-        end_ms = min(before_ms, self.clock() + 1)
-        end = (end_ms - 1) // 1000 + 1
-        found: list[Trade] = []
-        span = 64
-        while end > (self.live_from or end) and len(found) < limit:
-            start = end - span
-            piece = [t for t in self.ledger.trades(start, end, market) if t.ts_ms < end_ms]
-            found, end, span = piece + found, start, span * 2
-        return found[-limit:]
-
-    def from_id(self, market: str, trade_id: int, limit: int) -> list[Trade]:
-        """The first trades with an id of at least `trade_id` that were made by now."""
-        second = self.ledger.second_of(market, trade_id)
-        if second is None:
-            return []
-        first_ms = second * 1000
-        found = self.since(market, first_ms, self.clock(), limit + 512)
-        return [trade for trade in found if trade.id >= trade_id][:limit]
-
-    def before_id(self, market: str, trade_id: int, limit: int) -> list[Trade]:
-        """The last trades with an id below `trade_id`, oldest first."""
-        found = self.from_id(market, max(FIRST_ID, trade_id - limit), limit)
-        return [trade for trade in found if trade.id < trade_id]
-
-    def last_price(self, instrument: Instrument) -> float:
-        """Price of the newest trade, or of the model if there was none lately."""
-        newest = self.before(instrument.market, self.clock() + 1, 1)
-        if newest:
-            return newest[0].ticks / 10.0**instrument.price_decimals
-        bar = self.coarse_bars(instrument, self.relative(), self.relative() + 1)
-        return float(bar.close[0])
 
     def open_interest(self, instrument: Instrument, second: int | None = None) -> float:
         """Coins open in a perpetual, one-sided."""

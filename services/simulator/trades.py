@@ -71,10 +71,13 @@ class Splitter:
         """What of `flow` goes through one market.
 
         The shares of a class add up to one and the skews to zero, so that the markets of a class
-        together trade the whole flow.
+        together trade the whole flow; markets that are `apart` trade their share besides.
         """
         second = flow.second
-        peers = [i for i in self.instruments if i.kind == instrument.kind]
+        if instrument.apart:
+            peers = [instrument]
+        else:
+            peers = [i for i in self.instruments if i.kind == instrument.kind and not i.apart]
         weights = {
             i.market: i.share * (0.6 + 0.8 * noise.uniform(self._keys[i.market]["share"], second))
             for i in peers
@@ -84,9 +87,11 @@ class Splitter:
             * weights[i.market]
             for i in peers
         }
-        total, total_skew = sum(weights.values()), sum(skews.values())
-        share = weights[instrument.market] / total
-        skew = (skews[instrument.market] - share * total_skew) / total
+        share, skew = weights[instrument.market], skews[instrument.market]
+        if not instrument.apart:
+            total, total_skew = sum(weights.values()), sum(skews.values())
+            share = share / total
+            skew = (skew - share * total_skew) / total
         spot = instrument.kind == "spot"
         delta = flow.spot_delta if spot else flow.perp_delta
         volume = flow.spot_volume if spot else flow.perp_volume
@@ -124,7 +129,7 @@ class Splitter:
         buy = _sides(market, rows, slot, word)
         price = _prices(market, rows, slot, count[rows], luck)
         ticks = np.maximum(1, np.rint(price * 10.0**instrument.price_decimals)).astype(np.int64)
-        lot_usd = market.close * 10.0**-instrument.lot_decimals
+        lot_usd = _lot_usd(market, instrument)
         weight = np.asarray(word >> np.uint64(48), dtype=np.int64) + 64
         lots = np.zeros(len(rows), dtype=np.int64)
         for side, usd in ((buy, market.buy_usd), (~buy, market.sell_usd)):
@@ -154,6 +159,11 @@ class Splitter:
         count = 2 + np.maximum(0.0, instrument.rate - 2.0) * busy * (0.5 + draw)
         quiet = noise.uniform(key, market.second * 2 + 1) < instrument.quiet
         return np.where(quiet, 0, np.minimum(count, _MAX_PER_SECOND)).astype(np.int64)
+
+
+def _lot_usd(market: MarketFlow, instrument: Instrument) -> Floats:
+    worth = float(instrument.inverse_usd) if instrument.inverse_usd else market.close
+    return np.asarray(worth * 10.0**-instrument.lot_decimals)
 
 
 def _chance(word: Words, shift: int) -> Floats:

@@ -81,6 +81,9 @@ class BinanceDialect(Venue):
                 frames = [encode(frame(trade, event_ms)) for trade in trades]
                 self.hub.publish(channel, frames, _wrapped)
 
+    def farewell(self, client: Client) -> str:
+        return encode({"event": {"e": "serverShutdown", "E": self.market.clock()}})
+
     def aggregate_trades(self, parameters: Mapping[str, str]) -> list[dict[str, Any]]:
         """`/aggTrades`, paged by id or by time."""
         instrument = self.instrument(parameters)
@@ -214,7 +217,9 @@ class BinanceDialect(Venue):
 class Binance(BinanceDialect):
     """Spot."""
 
+    name = "BINANCE"
     instruments = INSTRUMENTS
+    gapless = True
     ping_interval_s = 20.0
     streams: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "/ws": ("trade", "aggTrade"),

@@ -35,7 +35,9 @@ _NO_DELIVERY_MS = 4_133_404_800_000
 class BinanceFutures(BinanceDialect):
     """USD-M perpetuals. The old paths `/ws` and `/stream` still accept everyone and say nothing."""
 
+    name = "BINANCE_FUTURES"
     instruments = INSTRUMENTS
+    gapless = True
     ping_interval_s = 180.0
     streams: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "/market/": ("aggTrade", "forceOrder", _ALL_LIQUIDATIONS),
@@ -71,16 +73,14 @@ class BinanceFutures(BinanceDialect):
             rest("/dapi.binance.com/dapi/v1/exchangeInfo", lambda _: {"symbols": []}),
         ]
 
-    def publish(self, trades: Sequence[Trade]) -> None:
-        super().publish(trades)
+    def publish_liquidations(self, trades: Sequence[Trade]) -> None:
         for trade in trades:
-            if trade.liquidation:
-                frame = encode(_forced_order(trade, self.market.clock()))
-                for channel in (
-                    self._stream(trade.instrument, "forceOrder"),
-                    self._prefix() + _ALL_LIQUIDATIONS,
-                ):
-                    self.hub.publish(channel, [frame])
+            frame = encode(_forced_order(trade, self.market.clock()))
+            for channel in (
+                self._stream(trade.instrument, "forceOrder"),
+                self._prefix() + _ALL_LIQUIDATIONS,
+            ):
+                self.hub.publish(channel, [frame])
 
     def _exchange_info(self, _: Mapping[str, str]) -> dict[str, Any]:
         return {

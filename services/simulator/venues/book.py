@@ -21,7 +21,7 @@ def depth(instrument: Instrument, price: float, second: int, levels: int) -> tup
     step = max(1, round(middle * _STEP_BP * 1e-4))
     key = noise.stream(second, instrument.market)
     luck = noise.uniform(key, np.arange(2 * levels, dtype=np.int64)).tolist()
-    lot_usd = price * 10.0**-instrument.lot_decimals
+    lot_usd = instrument.lot_usd(price)
 
     def side(sign: int, luck: list[float]) -> Side:
         return [

@@ -65,6 +65,7 @@ class _Message(msgspec.Struct):
 class Bybit(Venue):
     """Spot and linear perpetuals; both call a pair by the same symbol."""
 
+    name = "BYBIT"
     instruments = INSTRUMENTS
     silence_s: ClassVar[float | None] = 600.0
 
@@ -109,12 +110,14 @@ class Bybit(Venue):
                 self.channel(instrument),
                 [_frame("publicTrade", instrument, now, [_row(trade) for trade in trades])],
             )
-        forced = [_forced(trade) for trade in trades if trade.liquidation]
-        if forced:
-            self.hub.publish(
-                f"linear/allLiquidation.{instrument.native}",
-                [_frame("allLiquidation", instrument, now, forced)],
-            )
+
+    def publish_liquidations(self, trades: Sequence[Trade]) -> None:
+        instrument = trades[0].instrument
+        rows = [_forced(trade) for trade in trades]
+        self.hub.publish(
+            f"linear/allLiquidation.{instrument.native}",
+            [_frame("allLiquidation", instrument, self.market.clock(), rows)],
+        )
 
     def _refusal(self, category: str, message: _Message) -> str:
         """One bad topic spoils the whole request."""

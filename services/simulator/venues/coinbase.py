@@ -38,7 +38,9 @@ class _Message(msgspec.Struct):
 class Coinbase(Venue):
     """Spot; the side on the wire is the maker's."""
 
+    name = "COINBASE"
     instruments = INSTRUMENTS
+    gapless = True
     ping_interval_s: ClassVar[float | None] = 30.0
 
     def routes(self) -> list[web.RouteDef]:

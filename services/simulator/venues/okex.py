@@ -43,6 +43,7 @@ class _Message(msgspec.Struct):
 class Okex(Venue):
     """Spot in coins, swaps in contracts."""
 
+    name = "OKEX"
     instruments = INSTRUMENTS
     silence_s: ClassVar[float | None] = 30.0
 
@@ -82,9 +83,10 @@ class Okex(Venue):
         channel = self.channel(trades[0].instrument)
         if self.hub.heard(channel):
             self.hub.publish(channel, [_trade_frame(trade) for trade in trades])
-        for trade in trades:
-            if trade.liquidation:
-                self.hub.publish(f"okex/{_LIQUIDATIONS}/SWAP", [_liquidation_frame(trade)])
+
+    def publish_liquidations(self, trades: Sequence[Trade]) -> None:
+        frames = [_liquidation_frame(trade) for trade in trades]
+        self.hub.publish(f"okex/{_LIQUIDATIONS}/SWAP", frames)
 
     def _subscribe(self, client: Client, op: str, arg: _Arg) -> None:
         instrument = self._find(arg.instId)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,16 @@ WAIT_S = 5.0
 class Simulation:
     """A running gateway. Trading began minutes ago, but nothing was made yet."""
 
-    def __init__(self, folder: Path) -> None:
-        self.ledger = Ledger(folder, venues.INSTRUMENTS)
-        self.market = Market(1, venues.INSTRUMENTS, self.ledger)
-        self.hub, self.faults = Hub(), Faults()
-        self.venues = venues.create(self.market, self.hub)
-        self.stream = Stream(self.market, self.venues, self.faults)
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        instruments = venues.instruments(names)
+        self.ledger = Ledger(folder, instruments)
+        self.market = Market(1, instruments, self.ledger)
+        self.hub = Hub()
+        self.faults = Faults({i.market: i.exchange for i in instruments})
+        self.venues = venues.create(self.market, self.hub, self.faults, names)
+        self.stream = Stream(self.market, self.venues, self.hub, self.faults)
         self.control = Control(self.market, self.hub, self.venues, self.stream, self.faults)
-        self.server = TestServer(gateway.application(self.venues, self.control))
+        self.server = TestServer(gateway.application(self.venues, self.control, self.faults))
         self.session = aiohttp.ClientSession()
 
     def url(self, path: str) -> str:
@@ -92,12 +94,26 @@ class Socket:
         return await self.receive()
 
 
-@pytest.fixture
-async def simulation(tmp_path: Path) -> AsyncIterator[Simulation]:
-    simulation = Simulation(tmp_path)
+async def running(folder: Path, names: Sequence[str]) -> AsyncIterator[Simulation]:
+    """Venues whose trading began 200 s ago."""
+    simulation = Simulation(folder, names)
     simulation.market.plan(int(time.time()) - 200)
     await simulation.server.start_server()
     yield simulation
     await simulation.session.close()
     await simulation.server.close()
     simulation.ledger.close()
+
+
+@pytest.fixture
+async def simulation(tmp_path: Path) -> AsyncIterator[Simulation]:
+    """The venues of the demo."""
+    async for simulation in running(tmp_path, venues.DEMO):
+        yield simulation
+
+
+@pytest.fixture
+async def all_venues(tmp_path: Path) -> AsyncIterator[Simulation]:
+    """Every venue there is."""
+    async for simulation in running(tmp_path, tuple(venues.known())):
+        yield simulation

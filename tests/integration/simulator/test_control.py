@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from services.simulator.faults import FaultPlan
+from services.simulator.fault_plan import FaultPlan, Mute
 
 from .conftest import Simulation
 
@@ -54,7 +54,9 @@ async def test_a_muted_market_trades_on_without_sending(simulation: Simulation) 
     url = simulation.url("control/faults")
     async with simulation.session.post(url, json={"mute": ["BINANCE:btcusdt"]}) as response:
         assert response.status == 200
-    assert simulation.faults.plan == FaultPlan(mute=("BINANCE:btcusdt",))
+    [fault] = simulation.faults.plan.faults
+    assert isinstance(fault, Mute)
+    assert fault.markets == ("BINANCE:btcusdt",)
     made = await simulation.trade()
     wanted = [t for t in made if t.instrument.market == "BINANCE:ethusdt"]
     frames = await socket.receive_all(len(wanted))

@@ -5,7 +5,9 @@ from itertools import pairwise
 import pytest
 
 from services.simulator.candles import INTERVALS
+from services.simulator.faults import Faults
 from services.simulator.market import Market
+from services.simulator.tape import Tape
 from services.simulator.venues import INSTRUMENTS
 
 from .conftest import LIVE_FROM, Clock
@@ -42,7 +44,9 @@ def test_a_minute_of_trades_makes_its_candle(market: Market, clock: Clock) -> No
         market.make(second)
     clock.now_ms = (LIVE_FROM + 130) * 1000
     candle = market.candles(PERP).latest(60, 2)[0]
-    trades = market.since(PERP.market, candle.open_ms, candle.close_ms, 100_000)
+    trades = Tape(market, PERP.exchange, Faults()).since(
+        PERP.market, candle.open_ms, candle.close_ms, 100_000
+    )
     assert candle.trades == len(trades)
     assert candle.base == pytest.approx(sum(float(t.size) for t in trades))
     prices = [float(t.price) for t in trades]

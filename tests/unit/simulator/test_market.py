@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
+from services.simulator.faults import Faults
 from services.simulator.instruments import Trade
 from services.simulator.ledger import LedgerError
 from services.simulator.market import FIRST_ID, Market
+from services.simulator.tape import Tape
 from services.simulator.venues import INSTRUMENTS
 
 from .conftest import LIVE_FROM, Clock
@@ -54,19 +56,20 @@ def test_trades_that_have_not_happened_yet_are_not_served(market: Market, clock:
     trades = [t for t in made(market, clock, 5) if t.instrument == SPOT]
     clock.now_ms = LIVE_FROM * 1000 + 2500
     happened = [t for t in trades if t.ts_ms <= clock.now_ms]
-    assert market.since(SPOT.market, 0, 1 << 45, 10_000) == happened
-    assert market.before(SPOT.market, 1 << 45, 10_000) == happened
-    assert market.from_id(SPOT.market, FIRST_ID, 10_000) == happened
+    tape = Tape(market, SPOT.exchange, Faults())
+    assert tape.since(SPOT.market, 0, 1 << 45, 10_000) == happened
+    assert tape.before(SPOT.market, 1 << 45, 10_000) == happened
+    assert tape.from_id(SPOT.market, FIRST_ID, 10_000) == happened
 
 
 def test_pages_by_id_and_time_have_no_holes(market: Market, clock: Clock) -> None:
     trades = [t for t in made(market, clock, 30) if t.instrument == SPOT]
-    name = SPOT.market
-    assert market.from_id(name, FIRST_ID + 10, 50) == trades[10:60]
-    assert market.before_id(name, FIRST_ID + 60, 25) == trades[35:60]
+    name, tape = SPOT.market, Tape(market, SPOT.exchange, Faults())
+    assert tape.from_id(name, FIRST_ID + 10, 50) == trades[10:60]
+    assert tape.before_id(name, FIRST_ID + 60, 25) == trades[35:60]
     middle = trades[100].ts_ms
-    assert market.before(name, middle, 7) == [t for t in trades if t.ts_ms < middle][-7:]
-    assert market.since(name, middle, middle + 999, 5)[0].ts_ms >= middle
+    assert tape.before(name, middle, 7) == [t for t in trades if t.ts_ms < middle][-7:]
+    assert tape.since(name, middle, middle + 999, 5)[0].ts_ms >= middle
 
 
 def test_history_ends_where_live_trades_begin(market: Market, clock: Clock) -> None:
