@@ -127,7 +127,11 @@ _MOST_RECENT = {"spot": 60, "linear": 1000, "inverse": 1000}
 
 
 class Bybit(Adapter):
-    """Spot and linear: sizes in base coins. Inverse: in USD."""
+    """Spot and linear: sizes in base coins. Inverse: in USD.
+
+    Unconfirmed: `S` of a forced order is the side of the position. The venue's documentation says
+    so; clients differ.
+    """
 
     name = "BYBIT"
     channels = {  # noqa: RUF012
@@ -137,9 +141,16 @@ class Bybit(Adapter):
             max_streams=400,
             carries=("trades", "liquidations"),
         ),
+        "inverse": Channel(
+            url="wss://stream.bybit.com/v5/public/inverse",
+            max_streams=400,
+            carries=("trades", "liquidations"),
+        ),
     }
-    discovery = (Request(_INSTRUMENTS.format("spot")), Request(_INSTRUMENTS.format("linear")))
+    discovery = tuple(Request(_INSTRUMENTS.format(c)) for c in ("spot", "linear", "inverse"))
+    # 500 connections in 5 minutes; 600 REST requests in 5 seconds.
     connect_spacing_s = 0.7
+    rest_spacing_s = 0.05
 
     def instruments(self, body: bytes) -> Page:
         """`{"retCode":0,"result":{"category":"linear","list":[{"symbol":"BTCUSDT",
