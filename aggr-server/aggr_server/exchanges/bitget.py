@@ -84,7 +84,7 @@ class _Liquidations(msgspec.Struct, gc=False):
     action: str = ""
 
 
-class _AnswerArgument(msgspec.Struct):
+class _AnswerArgument(msgspec.Struct, frozen=True):
     instType: str = ""
     topic: str = ""
     symbol: str = ""
