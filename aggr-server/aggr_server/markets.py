@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import inf
 
-from aggr_server import wire
-from aggr_server.bars import Series
-from aggr_server.dedup import RecentIds
+from aggr_server import clock, wire
+from aggr_server.bars import Fill, Series
+from aggr_server.dedup import Numbers, RecentIds
 from aggr_server.exchanges.base import Adapter, Instrument, Liquidation, Trade
+
+LAG_SAMPLE = 16
+"""The lag is measured on every trade whose count is a multiple of this."""
 
 
 def sizes(instrument: Instrument, price: float, size: float) -> tuple[float, float] | None:
@@ -21,16 +25,24 @@ def sizes(instrument: Instrument, price: float, size: float) -> tuple[float, flo
 
 
 class MarketState:
-    """One followed market."""
+    """One followed market.
+
+    `last_trade_ms`, `last_liquidation_ms`: exchange times of the newest ones received. `lag_ms`:
+    from a trade to its reception, by both clocks, measured now and then.
+    """
 
     __slots__ = (
         "_contract",
         "_inverse",
+        "_numbers",
         "_seen",
+        "_seen_forced",
         "duplicates",
         "exchange",
         "instrument",
         "invalid",
+        "lag_ms",
+        "last_liquidation_ms",
         "last_trade_ms",
         "liquidations",
         "name",
@@ -52,44 +64,130 @@ class MarketState:
         self.duplicates = 0
         self.invalid = 0
         self.last_trade_ms = 0
+        self.last_liquidation_ms = 0
+        self.lag_ms = 0
         self.refused = ""
         """Why the venue does not deliver this market; empty if it does."""
         self._contract = instrument.contract_size
         self._inverse = instrument.inverse
+        self._numbers = Numbers() if adapter.gapless else None
         self._seen = RecentIds()
+        self._seen_forced = RecentIds(least=256)
 
     def trade(self, trade: Trade) -> None:
         """Count a trade, unless it was counted before."""
         price, size = trade.price, trade.size
-        if not (0.0 < price < inf and 0.0 < size < inf):
-            self.invalid += 1
-            return
-        if not self._seen.add(trade.id) and trade.id != "":
-            self.duplicates += 1
-            return
         notional = size * self._contract
         if not self._inverse:
             notional *= price
-        ts_ms = trade.ts_ms
-        if self.series.trade(ts_ms, price, notional, trade.is_buy, trade.order):
+        if not (0.0 < price < inf and size > 0.0 and 0.0 < notional < inf):
+            self.invalid += 1
+            return
+        numbers, ts_ms, order = self._numbers, trade.ts_ms, trade.order
+        if numbers is not None and order == numbers.next:
+            numbers.next = order + 1
+        elif not self._is_new(trade):
+            return
+        if self.series.trade(ts_ms, price, notional, trade.is_buy, order):
             self.trades += 1
-            if ts_ms > self.last_trade_ms:
-                self.last_trade_ms = ts_ms
+            if not self.trades % LAG_SAMPLE:
+                self.lag_ms = clock.now_ms() - ts_ms
+        elif ts_ms >= self.series.first_s * 1000:
+            return
+        if ts_ms > self.last_trade_ms:
+            self.last_trade_ms = ts_ms
+
+    def _is_new(self, trade: Trade) -> bool:
+        numbers, seen, newest_ms = self._numbers, self._seen, self.last_trade_ms
+        if numbers is not None:
+            known = not numbers.add(trade.order, trade.ts_ms, newest_ms, clock.now_ms())
+        elif trade.id == "":
+            return True
+        elif trade.ts_ms < seen.horizon_ms:
+            # Whether it was counted is no longer known.
+            self.series.too_old(trade.ts_ms)
+            return False
+        else:
+            known = not seen.add(trade.id, newest_ms)
+        self.duplicates += known
+        return not known
 
     def liquidation(self, event: Liquidation) -> None:
         """Count a forced order. Without ids, an equal one at the same time is a repetition."""
-        if not (0.0 < event.price < inf and 0.0 < event.size < inf):
+        price, size = event.price, event.size
+        notional = size * self._contract
+        if not self._inverse:
+            notional *= price
+        if not (0.0 < price < inf and size > 0.0 and 0.0 < notional < inf):
             self.invalid += 1
             return
-        key = f"{event.ts_ms}/{event.price}/{event.size}/{event.is_buy}"
-        if not self._seen.add(key):
+        seen, ts_ms = self._seen_forced, event.ts_ms
+        if ts_ms < seen.horizon_ms:
+            self.series.too_old(ts_ms)
+            return
+        key = (ts_ms, price, size, event.is_buy) if event.id == "" else event.id
+        if not seen.add(key, self.last_liquidation_ms):
             self.duplicates += 1
             return
-        notional = event.size * self._contract
-        if not self._inverse:
-            notional *= event.price
-        if self.series.liquidation(event.ts_ms, event.price, notional, event.is_buy):
+        if self.series.liquidation(ts_ms, price, notional, event.is_buy):
             self.liquidations += 1
+            if ts_ms > self.last_liquidation_ms:
+                self.last_liquidation_ms = ts_ms
+
+    def rebuild(
+        self,
+        trades: Sequence[Trade],
+        from_s: int,
+        to_s: int,
+        forced: Mapping[int, tuple[float, float]] | None = None,
+    ) -> bool:
+        """Replace what is known of the closed seconds [from_s, to_s) by `trades`.
+
+        `trades`: all of the venue's list of that time, in any order. `forced`: notional of forced
+        orders by second, where it is known from elsewhere. False if a second was left as it is,
+        because the list has less than was received, or because the second is still open: try
+        again later.
+        """
+        told = self._told(trades, from_s * 1000, to_s * 1000)
+        fills = [fill for fill, _ in told]
+        builder = self.series.builder
+        left = builder.rebuild(self.series, fills, from_s, to_s, forced)
+        if left:
+            told = [(fill, id) for fill, id in told if builder.period(fill.ts_ms) not in left]
+        if self._numbers is not None:
+            self._numbers.remember(sorted(fill.order for fill, _ in told))
+        else:
+            oldest_ms = builder.kept_from_s * 1000
+            self._seen.remember(
+                [(f.ts_ms, id) for f, id in told if f.ts_ms >= oldest_ms and id != ""]
+            )
+        return not left
+
+    def _told(
+        self, trades: Sequence[Trade], from_ms: int, to_ms: int
+    ) -> list[tuple[Fill, int | str]]:
+        """The valid trades of a list, each once, sorted."""
+        if len(trades) > 1 and trades[0].ts_ms > trades[-1].ts_ms:
+            # Newest first: without order numbers, the list's own order is what there is.
+            trades = trades[::-1]
+        found: list[tuple[Fill, int | str]] = []
+        ids: set[int | str] = set()
+        for t in trades:
+            notional = t.size * self._contract * (1.0 if self._inverse else t.price)
+            if not (0.0 < t.price < inf and t.size > 0.0 and 0.0 < notional < inf):
+                self.invalid += 1
+            elif from_ms <= t.ts_ms < to_ms and (t.id == "" or t.id not in ids):
+                ids.add(t.id)
+                found.append((Fill(t.ts_ms, t.order, t.price, notional, t.is_buy), t.id))
+        found.sort(key=lambda told: told[0][:2])
+        return found
+
+    def take_jumps(self) -> list[tuple[int, int]]:
+        """Exchange times (both inclusive) between which trades were lost, each told once.
+
+        Always empty where the venue does not number its trades without gaps.
+        """
+        return [] if self._numbers is None else self._numbers.take_jumps(clock.now_ms())
 
     def record(self) -> wire.Market:
         """The market as readers know it."""
