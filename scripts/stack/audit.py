@@ -9,6 +9,7 @@ from typing import Any
 
 VOLUME_TOLERANCE = Decimal("1e-9")
 MISMATCHES_LISTED = 20
+_NONE = Decimal(0)
 
 Key = tuple[str, int]
 """Market and UTC second."""
@@ -51,6 +52,8 @@ class Audit:
 def bars_of(market: str, trades: Iterable[Mapping[str, Any]]) -> dict[Key, Exact]:
     """The bars that one market's trades make; `trades` as the ledger lists them.
 
+    Volumes are sums of the notional, which for inverse contracts does not depend on the price.
+
     Open and close belong to the first and last trade by exchange time, then by id. Forced orders
     are listed besides the trade that filled them and do not count again.
     """
@@ -58,9 +61,7 @@ def bars_of(market: str, trades: Iterable[Mapping[str, Any]]) -> dict[Key, Exact
     counted = (trade for trade in trades if not trade["liquidation"])
     for trade in sorted(counted, key=lambda t: (t["ts_ms"], int(t["id"]))):
         key = (market, trade["ts_ms"] // 1000)
-        exact_price = Decimal(trade["price"])
-        notional = exact_price * Decimal(trade["size_base"])
-        price = float(exact_price)
+        notional, price = Decimal(trade["notional"]), float(trade["price"])
         bar = bars.setdefault(key, Exact(price, price, price, price))
         bar.high, bar.low, bar.close = max(bar.high, price), min(bar.low, price), price
         if trade["side"] == "buy":
@@ -70,6 +71,41 @@ def bars_of(market: str, trades: Iterable[Mapping[str, Any]]) -> dict[Key, Exact
             bar.vsell += notional
             bar.csell += 1
     return bars
+
+
+def forced_of(
+    market: str, trades: Iterable[Mapping[str, Any]]
+) -> dict[Key, tuple[Decimal, Decimal]]:
+    """Notional of the forced buy and sell orders by second."""
+    sums: dict[Key, tuple[Decimal, Decimal]] = {}
+    for trade in trades:
+        if trade["liquidation"]:
+            key = (market, trade["ts_ms"] // 1000)
+            bought, sold = sums.get(key, (Decimal(0), Decimal(0)))
+            notional = Decimal(trade["notional"])
+            is_buy = trade["side"] == "buy"
+            sums[key] = (bought + notional, sold) if is_buy else (bought, sold + notional)
+    return sums
+
+
+def compare_forced(
+    expected: Mapping[Key, tuple[Decimal, Decimal]],
+    stored: Mapping[Key, Mapping[str, Any]],
+    excused: set[Key],
+    into: Audit,
+) -> None:
+    """The same for forced orders: every second in which either side has some."""
+    real = {key for key, bar in stored.items() if bar["lbuy"] or bar["lsell"]}
+    for key in sorted(expected.keys() | real):
+        if key in excused:
+            into.in_gaps += 1
+            continue
+        into.compared += 1
+        found = stored.get(key, {"lbuy": 0.0, "lsell": 0.0})
+        for name, wanted in zip(("lbuy", "lsell"), expected.get(key, (_NONE, _NONE)), strict=True):
+            if not _close(found[name], wanted):
+                into.differ(key, f"{name} {found[name]} instead of {wanted}")
+                break
 
 
 def compare(
@@ -100,6 +136,10 @@ def _difference(exact: Exact, bar: Mapping[str, Any]) -> str:
             return f"{name} {bar[name]} instead of {getattr(exact, name)}"
     for name in ("vbuy", "vsell"):
         wanted: Decimal = getattr(exact, name)
-        if abs(Decimal(bar[name]) - wanted) > wanted * VOLUME_TOLERANCE:
+        if not _close(bar[name], wanted):
             return f"{name} {bar[name]} instead of {wanted}"
     return ""
+
+
+def _close(found: float, wanted: Decimal) -> bool:
+    return abs(Decimal(found) - wanted) <= wanted * VOLUME_TOLERANCE

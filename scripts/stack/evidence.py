@@ -28,7 +28,7 @@ SETTLED_S = 10
 """Late trades and the database's own delay: bars younger than this are not compared yet."""
 MAX_SAMPLES = 100_000
 
-_PRICES = ("open", "high", "low", "close", "vbuy", "vsell", "cbuy", "csell")
+_FIELDS = (*wire.FLOAT_FIELDS, *wire.COUNT_FIELDS)
 
 
 @dataclass(slots=True)
@@ -115,7 +115,7 @@ class Evidence:
         result = Audit()
         start = int(self.simulator("status")["live_from"])
         end = int(time.time()) - SETTLED_S
-        gaps = self._gaps(start)
+        gaps = [gap for gap in self.gaps(start) if gap.reason != wire.FORCED_ORDERS_ONLY]
         for page in range(start, end, PAGE_S):
             self._audit_page(page, min(page + PAGE_S, end), gaps, result)
         return result
@@ -131,18 +131,20 @@ class Evidence:
         for gap in gaps:
             seconds = range(max(start, gap.from_s), min(end, gap.to_s))
             excused.update((gap.market, second) for second in seconds)
-        compare(expected, self._stored(start, end), excused, result)
+        compare(expected, self.stored(start, end), excused, result)
 
-    def _stored(self, start: int, end: int) -> dict[Key, dict[str, Any]]:
+    def stored(self, start: int, end: int) -> dict[Key, dict[str, Any]]:
+        """The one-second bars in InfluxDB of the seconds [start, end)."""
         base = wire.TIMEFRAMES[0]
         rows = self.influx(
-            f"SELECT {', '.join(_PRICES)} FROM "
+            f"SELECT {', '.join(_FIELDS)} FROM "
             f'"{base.retention_policy}"."{base.measurement}" '
             f"WHERE time >= {start}s AND time < {end}s GROUP BY market"
         )
         return {(row["market"], row["time"] // 1000): row for row in rows}
 
-    def _gaps(self, start: int) -> list[wire.Gap]:
+    def gaps(self, start: int) -> list[wire.Gap]:
+        """What the collector recorded as incomplete, from a day before `start` on."""
         rows = self.influx(
             f'SELECT from_s, to_s, market, reason FROM "{wire.GAPS_MEASUREMENT}" '
             f"WHERE time >= {start - 86_400}s"

@@ -3,7 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from scripts.stack.audit import Audit, Key, bars_of, compare
+from scripts.stack.audit import Audit, Key, bars_of, compare, compare_forced, forced_of
 
 MARKET = "VENUE:btcusdt"
 
@@ -21,6 +21,7 @@ def _trade(
         "ts_ms": ts_ms,
         "price": price,
         "size_base": size,
+        "notional": str(Decimal(price) * Decimal(size)),
         "side": side,
         "id": ts_ms if number is None else number,
         "liquidation": liquidation,
@@ -111,3 +112,23 @@ def test_the_list_of_differences_is_bounded_the_count_is_not() -> None:
     audit = _compare(stored)
     assert audit.mismatched == 101
     assert len(audit.mismatches) < 30
+
+
+def test_forced_orders_are_compared_by_side() -> None:
+    trades = [
+        _trade(5100, "100.1", liquidation=True),
+        _trade(5200, "100.0", "2", side="sell", liquidation=True),
+        _trade(5300, "100.0", "2", side="sell"),
+    ]
+    expected = forced_of(MARKET, trades)
+    assert expected == {KEY: (Decimal("100.1"), Decimal("200.0"))}
+    for lsell, excused, wrong in ((200.0, set(), 0), (100.0, set(), 1), (100.0, {KEY}, 0)):
+        audit = Audit()
+        compare_forced(expected, {KEY: _stored(lbuy=100.1, lsell=lsell)}, excused, audit)
+        assert audit.mismatched == wrong
+
+
+def test_a_forced_order_nobody_published_is_a_difference() -> None:
+    audit = Audit()
+    compare_forced({}, {KEY: _stored(lbuy=1.0, lsell=0.0)}, set(), audit)
+    assert audit.mismatched == 1

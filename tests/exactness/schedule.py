@@ -1,0 +1,171 @@
+"""A seeded random schedule of everything that can go wrong in a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Literal
+
+from aggr_server import exchanges
+from services.simulator import venues as simulated
+from services.simulator.fault_plan import (
+    ClockOffset,
+    Close,
+    Drop,
+    Duplicate,
+    Fault,
+    FaultPlan,
+    Garble,
+    Hang,
+    Huge,
+    Leave,
+    Mute,
+    Refuse,
+    Reorder,
+    Reset,
+    RestLag,
+    Slow,
+    Status,
+)
+
+QUIET_START_S = 15
+QUIET_END_S = 20
+FAULTS_PER_MINUTE = 5.0
+KILL_EVERY_S = 400
+EVERYWHERE = 0.1
+"""Chance that a fault concerns all venues at once."""
+
+Victim = Literal["collector", "influx"]
+Make = Callable[[Random, "Span"], Fault]
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where and when a fault holds. Times in milliseconds."""
+
+    venues: tuple[str, ...]
+    from_ms: int
+    until_ms: int
+
+
+@dataclass(frozen=True)
+class Kill:
+    """`kill -9` at `at_ms`; started again `down_s` later."""
+
+    victim: Victim
+    at_ms: int
+    down_s: float
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """All that happens in a run."""
+
+    faults: tuple[Fault, ...]
+    kills: tuple[Kill, ...]
+
+    @property
+    def plan(self) -> FaultPlan:
+        """What the simulator does."""
+        return FaultPlan(self.faults)
+
+
+def draw(
+    seed: int, venues: Sequence[str], start_ms: int, minutes: float, *, killing: bool = True
+) -> Schedule:
+    """The schedule of `minutes` from `start_ms` on; the same for the same arguments."""
+    luck = Random(seed)
+    first, last = start_ms + QUIET_START_S * 1000, start_ms + int(minutes * 60_000)
+    last -= QUIET_END_S * 1000
+    faults = []
+    kinds = _endless(luck, tuple(KINDS))
+    for _ in range(max(len(KINDS), round(FAULTS_PER_MINUTE * minutes))):
+        name = next(kinds)
+        make, longest_s = KINDS[name]
+        able = _able(name, venues)
+        if not able:
+            continue
+        everywhere = luck.random() < EVERYWHERE
+        chosen = able if everywhere else luck.sample(able, min(len(able), luck.randint(1, 3)))
+        begin = luck.randrange(first, last)
+        end = min(last, begin + luck.randint(1000, longest_s * 1000))
+        faults.append(make(luck, Span(tuple(chosen), begin, end + 1)))
+    faults.sort(key=lambda fault: fault.from_ms)
+    return Schedule(tuple(faults), tuple(_kills(luck, first, last) if killing else ()))
+
+
+def _kills(luck: Random, first: int, last: int) -> Iterator[Kill]:
+    victims: tuple[Victim, ...] = ("collector", "influx")
+    count = max(2, (last - first) // (KILL_EVERY_S * 1000) // 2 * 2)
+    step = (last - first) // count
+    for number in range(count):
+        at_ms = first + number * step + luck.randrange(step // 2)
+        yield Kill(victims[number % 2], at_ms, luck.uniform(0, 30))
+
+
+def _endless(luck: Random, names: tuple[str, ...]) -> Iterator[str]:
+    """All names in random order, again and again."""
+    while True:
+        yield from luck.sample(names, len(names))
+
+
+def _able(name: str, venues: Sequence[str]) -> list[str]:
+    """The venues at which a fault can be had without it going unnoticed."""
+    known = simulated.known()
+    if name == "drop":
+        return [v for v in venues if known[v].gapless and exchanges.get(v).gapless]
+    if name == "leave":
+        return [v for v in venues if known[v].farewell is not simulated.Venue.farewell]
+    return list(venues)
+
+
+def _mute(luck: Random, span: Span) -> Fault:
+    everything = ("trades", "liquidations")
+    return Mute(
+        venues=span.venues, from_ms=span.from_ms, until_ms=span.until_ms,
+        kinds=luck.choice((everything, everything, ("trades",), ("liquidations",))),
+        connections=luck.choice(("all", "present")),
+    )  # fmt: skip
+
+
+def _status(luck: Random, span: Span) -> Fault:
+    status, wait_s = luck.choice(((429, 5), (429, 20), (418, 10), (451, 0), (403, 0), (503, 0)))
+    door = luck.choice(((True, True), (True, False), (False, True)))
+    return Status(
+        venues=span.venues, from_ms=span.from_ms, until_ms=span.until_ms, status=status,
+        retry_after_s=wait_s, connect=door[0], rest=door[1], probability=luck.choice((1.0, 0.5)),
+    )  # fmt: skip
+
+
+def _at(span: Span) -> dict[str, object]:
+    return {"venues": span.venues, "from_ms": span.from_ms, "until_ms": span.until_ms}
+
+
+KINDS: dict[str, tuple[Make, int]] = {
+    "mute": (_mute, 60),
+    "drop": (lambda r, s: Drop(probability=r.choice((0.01, 0.2)), **_at(s)), 20),
+    "duplicate": (
+        lambda r, s: Duplicate(probability=0.3, within_ms=r.choice((0, 3000)), **_at(s)), 60
+    ),
+    "reorder": (lambda r, s: Reorder(probability=0.01, within_ms=2000, **_at(s)), 60),
+    "garble": (lambda r, s: Garble(probability=r.choice((0.005, 0.05)), **_at(s)), 30),
+    "huge": (lambda r, s: Huge(probability=0.01, **_at(s)), 5),
+    "slow": (
+        lambda r, s: Slow(latency_ms=r.randint(100, 3000), bytes_per_s=r.choice((0, 50_000)),
+                          **_at(s)), 30
+    ),
+    "reset": (lambda r, s: Reset(drop_ms=r.choice((0, 900)), **_at(s)), 60),
+    "resets": (lambda r, s: Reset(every_s=r.uniform(3, 15), **_at(s)), 60),
+    "close": (lambda r, s: Close(drop_ms=r.choice((0, 900)), **_at(s)), 60),
+    "leave": (lambda r, s: Leave(notice_s=r.uniform(0, 10), **_at(s)), 60),
+    "refuse": (lambda r, s: Refuse(**_at(s)), 30),
+    "hang": (lambda r, s: Hang(connect=r.random() < 0.7, **_at(s)), 30),
+    "status": (_status, 30),
+    "lag": (
+        lambda r, s: RestLag(lag_ms=r.randint(0, 8000), latency_ms=r.randint(0, 5000), **_at(s)),
+        60,
+    ),
+    "offset": (lambda r, s: ClockOffset(offset_ms=r.randint(-3000, 3000), **_at(s)), 60),
+}  # fmt: skip
+"""Fault -> how it is made, and how many seconds it lasts at most."""

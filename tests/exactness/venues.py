@@ -1,0 +1,9 @@
+"""The venues of the exactness test: every kind of protocol there is."""
+
+TWELVE = (
+    "BINANCE",
+    "BINANCE_FUTURES",
+    "BYBIT",
+    "OKEX",
+    "COINBASE",
+)
