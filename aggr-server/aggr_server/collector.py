@@ -4,32 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from logging import getLogger
+from pathlib import Path
 
 import aiohttp
 from redis.asyncio import Redis
 
-from aggr_server import discovery, exchanges
-from aggr_server.bars import BarBuilder
+from aggr_server import clock, shards, state
+from aggr_server.bars import BarBuilder, Series
 from aggr_server.bus import Bus
-from aggr_server.discovery import DiscoveryFailed
-from aggr_server.exchanges.base import Adapter, Instrument, batches
-from aggr_server.feed import Feed, now_ms
-from aggr_server.gaps import GapBook, uncertain_since
-from aggr_server.gateway import through_gateway
+from aggr_server.discovery import Selection
+from aggr_server.exchanges.base import Adapter, Instrument, StreamKind
+from aggr_server.feed import Feed
+from aggr_server.following import Venue, now_s
+from aggr_server.gaps import GapBook
+from aggr_server.instruments import InstrumentCache
 from aggr_server.log import kv
 from aggr_server.markets import MarketState
 from aggr_server.metrics import Metrics
 from aggr_server.outlet import Outlet
+from aggr_server.recovery import Forced
 from aggr_server.settings import CollectorSettings
-from aggr_server.throttle import Backoff, Occasionally, Pacer
+from aggr_server.spool import Spool
 from aggr_server.transport import PicowsConnector
 from aggr_server.wire import Market
 from aggr_server.writer import Writer
 
 NOT_YET_LIVE = sys.maxsize
 MARKETS_EVERY_S = 3600
+UNCERTAIN_S = 2
+"""The newest closed seconds may still have been awaiting trades when a collector died."""
+
+LONGEST_SLEEP_S = 0.5
+AT_ONCE_S = 60
+"""Periods closed before others get a turn, when many are due."""
+
+BACKWARDS_MS = 60_000
+"""A clock that was set back further than this makes the collector start anew."""
 
 _log = getLogger(__name__)
 
@@ -38,207 +50,260 @@ class NothingToCollect(Exception):
     """The settings name no market that exists; the text says what to change."""
 
 
+class ClockSetBack(Exception):
+    """The clock was set back by more than can be waited for."""
+
+
 class Collector:
     """All state of a running collector. `run` works until it is cancelled.
 
-    `status`: the state in a few words and figures, for the heartbeat.
+    `status`: the state in a few words and figures, for the heartbeat. `forced`: looks up forced
+    orders of seconds that are no longer in memory.
 
-    Raises `NothingToCollect`, also inside an exception group, once every venue has answered.
+    Raises `NothingToCollect` once every venue has answered, and `ClockSetBack`, also inside an
+    exception group.
     """
 
     def __init__(
         self,
         settings: CollectorSettings,
         adapters: Sequence[Adapter],
+        spool: Spool,
         writer: Writer,
         redis: Redis,
         session: aiohttp.ClientSession,
         *,
         status: Callable[[Collector], tuple[str, dict[str, object]]],
+        forced: Callable[[BarBuilder], Forced] | None = None,
     ) -> None:
-        interval_s = settings.aggr_interval
         self.builder = BarBuilder(
-            interval_s=interval_s,
+            interval_s=settings.aggr_interval,
             grace_ms=settings.aggr_grace_ms,
             keep_s=settings.aggr_buffer_size,
         )
-        self.gaps = GapBook(interval_s)
+        self.shard = shards.parse(settings.aggr_shard)
+        self.gaps = GapBook(settings.aggr_interval)
         self.markets: dict[str, MarketState] = {}
-        self.feeds: list[Feed] = []
-        self.undiscovered = {adapter.name: "" for adapter in adapters}
-        """Venues whose markets are not yet known -> the last error."""
         self.writer = writer
-        self.bus = Bus(redis, markets=self.records, status=lambda: status(self))
+        self.spool = spool
+        self.bus = Bus(
+            redis,
+            markets=self.records,
+            status=lambda: status(self),
+        )
         self.metrics = Metrics()
         self.last_turn_ms = 0
         self.lag_ms = 0.0
         self._settings = settings
-        self._adapters = adapters
-        self._session = session
-        self._connector = PicowsConnector()
-        self._outlet = Outlet(settings.aggr_collector, self.gaps, self.metrics, writer, self.bus)
-        self._complain = Occasionally(30.0)
+        folder = self.shard.folder(Path(settings.aggr_data_dir))
+        self._state_file = folder / "gaps.json"
+        self._keeper = state.Keeper(self._state_file, self.gaps)
+        self._selection = Selection(settings)
+        self._available: dict[str, Instrument] = {}
+        self._series: dict[str, Series] = {}
+        name = self.shard.named(settings.aggr_collector)
+        self._outlet = Outlet(name, self.gaps, self.metrics, spool, writer, self.bus)
+        cache = InstrumentCache(folder / "instruments")
+        connector = PicowsConnector()
+        self.venues = [
+            Venue(
+                adapter,
+                settings,
+                session,
+                connector,
+                self,
+                book=self.gaps,
+                selection=self._selection,
+                shard=self.shard,
+                cache=cache,
+                forced=forced(self.builder) if forced else None,
+                busy=self._is_busy,
+            )
+            for adapter in adapters
+        ]
+        self._venue_of = {venue.adapter.name: venue for venue in self.venues}
+
+    @property
+    def feeds(self) -> list[Feed]:
+        """Every connection."""
+        return [feed for venue in self.venues for feed in venue.feeds]
+
+    @property
+    def undiscovered(self) -> dict[str, str]:
+        """Venues whose markets are not yet known -> the last error."""
+        return {v.adapter.name: v.problem for v in self.venues if not v.is_listed}
 
     async def run(self) -> None:
         """Collect for ever."""
-        self.builder.advance(now_ms())
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep_time())
-            group.create_task(self.writer.run())
-            group.create_task(self.bus.run())
-            group.create_task(self._describe_markets())
-            for adapter in self._adapters:
-                group.create_task(self._collect(adapter))
+        self._resume()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep_time())
+                group.create_task(self._keeper.run())
+                group.create_task(self.writer.run())
+                group.create_task(self.bus.run())
+                group.create_task(self._describe_markets())
+                for venue in self.venues:
+                    group.create_task(venue.run())
+        finally:
+            self._keeper.save()
 
     def records(self) -> dict[str, Market]:
         """The markets as readers know them."""
         return {name: m.record() for name, m in self.markets.items() if not m.refused}
 
-    def live(self, markets: Iterable[MarketState], at_ms: int) -> None:
-        """From `at_ms` on, every trade of `markets` is received."""
-        for market in markets:
-            first_s = self.gaps.end(market.name, at_ms)
-            if market.series.first_s == NOT_YET_LIVE:
-                market.series.first_s = first_s
+    def live(self, market: MarketState, kind: StreamKind, at_ms: int) -> None:
+        """From `at_ms` on, everything of this stream is received."""
+        first_s = self._venue_of[market.exchange].live(market.name, kind, at_ms)
+        if market.series.first_s == NOT_YET_LIVE:
+            market.series.first_s = first_s
 
-    def lost(self, markets: Iterable[MarketState], at_ms: int, reason: str) -> None:
-        """After `at_ms`, trades of `markets` may have been missed."""
-        self.gaps.begin((m.name for m in markets), uncertain_since(at_ms), reason)
+    def lost(self, market: MarketState, kind: StreamKind, at_ms: int, reason: str) -> None:
+        """After `at_ms`, data of this stream may have been missed, until it is live again."""
+        venue = self._venue_of[market.exchange]
+        self.gaps.begin(market.name, kind, venue.clock.uncertain_since(at_ms), reason)
+        self._keeper.touch()
 
-    def refused(self, market: MarketState, reason: str) -> None:
-        """The venue does not deliver this market."""
-        market.refused = reason
-        self.gaps.forget(market.name)
-        _log.error("market refused by its exchange %s", kv(market=market.name, reason=reason))
+    def refused(self, market: MarketState, kind: StreamKind, reason: str) -> None:
+        """The venue does not deliver this stream; it is not asked for any more."""
+        if kind == "trades":
+            market.refused = reason
+        self.gaps.end(market.name, kind, now_s())
+        _log.error(
+            "stream refused by its exchange %s", kv(market=market.name, kind=kind, reason=reason)
+        )
+
+    def doubtful(self, market: MarketState, from_ms: int, to_ms: int, reason: str) -> None:
+        """Data of a live stream between these times was lost."""
+        clock_ = self._venue_of[market.exchange].clock
+        from_s, to_s = clock_.uncertain_since(from_ms), clock_.certain_from(to_ms)
+        self.gaps.add(market.name, "trades", from_s, to_s, reason)
+        self._keeper.touch()
+
+    def listed(self, venue: Venue, available: Mapping[str, Instrument]) -> None:
+        """The venue has told its markets: all of them known, it shows what the settings miss."""
+        self._available.update(available)
+        prefix = f"{venue.adapter.name}:"
+        self._forget(
+            m for m in list(self._keeper.followed) if m.startswith(prefix) and m not in self.markets
+        )
+        if self.undiscovered:
+            return
+        names = [v.adapter.name for v in self.venues]
+        if problem := self._selection.missing(self._available, names):
+            if not self._available:
+                raise NothingToCollect(problem)
+            _log.error("some markets do not exist %s", kv(problem=problem))
+
+    def found(self, venue: Venue, instruments: Sequence[Instrument]) -> list[MarketState]:
+        """Follow these from now on."""
+        start_s, states = now_s(), []
+        for instrument in instruments:
+            name = venue.adapter.market(instrument)
+            series = self._series.get(name)
+            if series is None:
+                series = self._series[name] = self.builder.series(name)
+                series.first_s = NOT_YET_LIVE
+            states.append(MarketState(venue.adapter, instrument, series))
+            kinds = venue.kinds(instrument)
+            for kind in kinds:
+                self.gaps.begin(name, kind, start_s, "start")
+            self._keeper.followed[name] = kinds
+        self._keeper.touch()
+        self.markets.update((s.name, s) for s in states)
+        if self.spool.last_second is None:
+            self.writer.look_back([s.name for s in states], start_s)
+        self.writer.add_markets([s.record() for s in states], start_s)
+        self.bus.announce()
+        return states
+
+    def gone(self, venue: Venue, names: Iterable[str]) -> None:
+        """These are no longer followed."""
+        names = list(names)
+        for name in names:
+            self.markets.pop(name, None)
+        self._forget(names)
+
+    def _forget(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.gaps.close(name, now_s())
+            self._keeper.followed.pop(name, None)
+        self._keeper.touch()
+
+    def _is_busy(self, base: str) -> bool:
+        """Whether a coin has been traded anywhere in the last few seconds."""
+        since_ms = clock.now_ms() - 5000
+        return any(
+            m.last_trade_ms > since_ms for m in self.markets.values() if m.instrument.base == base
+        )
+
+    def _resume(self) -> None:
+        """Take up what an earlier process left, and record how long nobody collected."""
+        saved = state.load(self._state_file)
+        self.gaps.restore(saved.spans)
+        now, last_s = clock.now_ms(), self.spool.last_second
+        interval_s, grace_ms = self.builder.interval_s, self._settings.aggr_grace_ms
+        if last_s is not None and last_s * 1000 > now + BACKWARDS_MS:
+            _log.error("stored seconds lie in the future, check the clock %s", kv(last_s=last_s))
+            last_s = None
+        if last_s is not None:
+            tail = self.spool.tail(self._settings.aggr_buffer_size)
+            self.builder.restore(b for second in tail for b in (*second.bars, *second.amended))
+            now = max(now, (last_s + interval_s) * 1000 + grace_ms)
+        self.builder.advance(now)
+        from_s = self.builder.next_s if last_s is None else last_s + 1 - UNCERTAIN_S
+        for market, kinds in saved.followed.items():
+            if market.partition(":")[0] not in self._venue_of:
+                self.gaps.close(market, from_s)
+                continue
+            self._keeper.followed[market] = kinds
+            for kind in kinds:
+                self.gaps.begin(market, kind, from_s, "down")
 
     async def _keep_time(self) -> None:
         interval_s, grace_ms = self.builder.interval_s, self._settings.aggr_grace_ms
         while True:
             due_ms = (self.builder.next_s + interval_s) * 1000 + grace_ms
-            await asyncio.sleep(max(0.001, (due_ms - now_ms()) / 1000))
-            woke_ms = now_ms()
-            if woke_ms < due_ms:
+            now = clock.now_ms()
+            if now >= due_ms:
+                self._turn(now, due_ms)
+                await clock.sleep(0)
                 continue
-            self.lag_ms = woke_ms - due_ms
-            self.metrics.loop_lag.observe(self.lag_ms / 1000)
-            for closed in self.builder.advance(woke_ms):
-                self._outlet.emit(closed)
-            self.last_turn_ms = now_ms()
+            wait_ms = due_ms - now
+            if wait_ms > interval_s * 1000 + grace_ms + BACKWARDS_MS:
+                raise ClockSetBack(f"the clock was set back by about {wait_ms // 1000} s")
+            # A clock that jumps ahead is noticed soon, one that went back is waited for.
+            await clock.sleep(min(wait_ms / 1000, LONGEST_SLEEP_S))
+
+    def _turn(self, now: int, due_ms: int) -> None:
+        self.lag_ms = now - due_ms
+        self.metrics.loop_lag.observe(self.lag_ms / 1000)
+        self._take_losses()
+        for venue in self.venues:
+            venue.tick(now)
+        closed = self.builder.advance(min(now, due_ms + AT_ONCE_S * 1000))
+        if not self.builder.pending:
+            self.gaps.settle()
+        for period in closed:
+            self._outlet.emit(period)
+        keep_s = max(self._settings.aggr_recover_s, self._settings.aggr_buffer_size)
+        self.gaps.forget(now // 1000 - keep_s)
+        self._keeper.look()
+        self.last_turn_ms = clock.now_ms()
+
+    def _take_losses(self) -> None:
+        for gap in self.writer.take_down_gaps():
+            for kind in self._keeper.followed.get(gap.market, ()):
+                self.gaps.add(gap.market, kind, gap.from_s, gap.to_s, gap.reason)
+        for gap in self.spool.take_lost():
+            self.gaps.add(gap.market, "trades", gap.from_s, gap.to_s, gap.reason)
+        for name, second in self.builder.take_too_late():
+            self.gaps.add(name, "trades", second, second + 1, "late")
+        for market in self.markets.values():
+            for from_ms, to_ms in market.take_jumps():
+                self.gaps.add(market.name, "trades", from_ms // 1000, to_ms // 1000 + 1, "jump")
 
     async def _describe_markets(self) -> None:
         while True:
-            await asyncio.sleep(MARKETS_EVERY_S)
-            self.writer.add_markets(self.records().values(), now_ms() // 1000)
-
-    async def _collect(self, adapter: Adapter) -> None:
-        instruments = await self._discover(adapter)
-        del self.undiscovered[adapter.name]
-        feeds = self._follow(adapter, instruments)
-        self._check_selection()
-        async with asyncio.TaskGroup() as group:
-            for feed in feeds:
-                group.create_task(feed.run())
-
-    async def _discover(self, adapter: Adapter) -> list[Instrument]:
-        backoff = Backoff()
-        while True:
-            try:
-                found = await discovery.discover(
-                    adapter, self._session, self._settings.exchange_gateway
-                )
-            except DiscoveryFailed as error:
-                self.undiscovered[adapter.name] = str(error)
-                delay_s = max(error.retry_after_s, backoff.next())
-                if self._complain(adapter.name):
-                    _log.warning(
-                        "markets not known yet %s",
-                        kv(exchange=adapter.name, error=error, retry_s=round(delay_s, 1)),
-                    )
-                await asyncio.sleep(delay_s)
-            else:
-                return self._select(adapter, found)
-
-    def _select(self, adapter: Adapter, found: list[Instrument]) -> list[Instrument]:
-        if self._settings.aggr_markets:
-            return discovery.by_names(adapter, found, canonical(self._settings.aggr_markets))
-        return discovery.by_symbols(found, self._settings.aggr_symbols)
-
-    def _follow(self, adapter: Adapter, instruments: list[Instrument]) -> list[Feed]:
-        start_s = now_ms() // 1000
-        states = []
-        for instrument in instruments:
-            series = self.builder.series(adapter.market(instrument))
-            series.first_s = NOT_YET_LIVE
-            states.append(MarketState(adapter, instrument, series))
-        self.markets.update((state.name, state) for state in states)
-        names = [state.name for state in states]
-        self.gaps.begin(names, start_s, "start")
-        self.writer.look_back(names, start_s)
-        self.writer.add_markets([state.record() for state in states], start_s)
-        self.bus.announce()
-        _log.info("markets found %s", kv(exchange=adapter.name, markets=",".join(names)))
-        feeds = self._feeds(adapter, states)
-        self.feeds += feeds
-        return feeds
-
-    def _feeds(self, adapter: Adapter, states: list[MarketState]) -> list[Feed]:
-        pacer = Pacer(adapter.connect_spacing_s)
-        return [
-            Feed(
-                adapter,
-                name,
-                through_gateway(channel.url, self._settings.exchange_gateway),
-                list(part),
-                connector=self._connector,
-                sink=self,
-                pacer=pacer,
-                batch=self._settings.aggr_batch_size,
-            )
-            for name, channel in adapter.channels.items()
-            for part in batches(
-                [s for s in states if s.instrument.channel == name],
-                channel.max_streams // len(channel.carries),
-            )
-        ]
-
-    def _check_selection(self) -> None:
-        if self.undiscovered:
-            return
-        asked = ", ".join(adapter.name for adapter in self._adapters)
-        if wanted := canonical(self._settings.aggr_markets):
-            missing = [name for name in wanted if name not in self.markets]
-            setting, remedy = "AGGR_MARKETS", "use EXCHANGE:symbol as /products shows them"
-        else:
-            bases = {state.instrument.base for state in self.markets.values()}
-            missing = [s for s in self._settings.aggr_symbols if s.upper() not in bases]
-            setting, remedy = "AGGR_SYMBOLS", "use base coins such as BTC"
-        if not missing:
-            return
-        text = f"no dollar market for {setting}={','.join(missing)} at {asked}; {remedy}"
-        if not self.markets:
-            raise NothingToCollect(text)
-        _log.error("some markets do not exist %s", kv(problem=text))
-
-
-def canonical(markets: Iterable[str]) -> list[str]:
-    """`EXCHANGE:symbol` with aliases of exchanges replaced. Raises `ValueError`."""
-    names = []
-    for market in markets:
-        exchange, colon, symbol = market.partition(":")
-        if not colon or not symbol:
-            raise ValueError(f"{market!r} is no market: write EXCHANGE:symbol")
-        names.append(f"{exchanges.get(exchange).name}:{symbol}")
-    return names
-
-
-def chosen_adapters(settings: CollectorSettings) -> list[Adapter]:
-    """The venues the settings ask for. Raises `ValueError` naming the setting at fault."""
-    try:
-        setting = "AGGR_MARKETS"
-        named = [market.partition(":")[0] for market in canonical(settings.aggr_markets)]
-        setting = "AGGR_EXCHANGES"
-        asked = [exchanges.get(name).name for name in settings.aggr_exchanges]
-    except ValueError as error:
-        raise ValueError(f"{setting}: {error}") from error
-    names = set(named) or set(asked) or set(exchanges.known())
-    return [adapter for name, adapter in exchanges.known().items() if name in names]
+            await clock.sleep(MARKETS_EVERY_S)
+            self.writer.add_markets(self.records().values(), now_s())

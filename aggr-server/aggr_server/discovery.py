@@ -1,74 +1,148 @@
-"""Which markets exist: asked of the venues by REST."""
+"""Which markets exist: asked of the venues by REST, again each day, remembered on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from logging import getLogger
 
-import aiohttp
 import msgspec
 
+from aggr_server import clock, exchanges
 from aggr_server.exchanges.base import USD_QUOTES, Adapter, Instrument, Request
-from aggr_server.gateway import through_gateway
-from aggr_server.transport import explain_status, retry_after_s
+from aggr_server.instruments import InstrumentCache
+from aggr_server.log import kv
+from aggr_server.rest import Rest, RestFailed
+from aggr_server.settings import CollectorSettings
+from aggr_server.throttle import Backoff, Occasionally
 
 KINDS = ("spot", "perp")
 MAX_PAGES = 50
+EVERY_S = 86_400.0
+PATIENCE_S = 3.0
+LONGEST_S = 300.0
+
+_log = getLogger(__name__)
 
 
-class DiscoveryFailed(Exception):
-    """The venue did not answer, or not as documented. `retry_after_s`: what it asks to wait."""
-
-    def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
-        super().__init__(reason)
-        self.retry_after_s = retry_after_s
-
-
-async def discover(
-    adapter: Adapter, session: aiohttp.ClientSession, gateway: str = ""
-) -> list[Instrument]:
-    """Every instrument of a venue that is being traded. Raises `DiscoveryFailed`."""
+async def discover(adapter: Adapter, rest: Rest) -> list[Instrument]:
+    """Every instrument of a venue that is being traded. Raises `RestFailed`."""
     found: list[Instrument] = []
     for first in adapter.discovery:
         request: Request | None = first
         pages = 0
         while request and pages < MAX_PAGES:
-            body = await _ask(session, request, gateway)
+            body = await rest.ask(request)
             try:
                 page = adapter.instruments(body)
             except (msgspec.MsgspecError, ValueError) as error:
-                raise DiscoveryFailed(f"{request.url}: answer not understood: {error}") from error
+                raise RestFailed(f"{request.url}: answer not understood: {error}") from error
             found += page.instruments
             request, pages = page.next, pages + 1
     return found
 
 
-def by_symbols(instruments: Iterable[Instrument], symbols: Sequence[str]) -> list[Instrument]:
-    """Spot and perpetual markets of the coins `symbols` against any dollar."""
-    wanted = {symbol.upper() for symbol in symbols}
-    return [
-        i for i in instruments if i.base in wanted and i.quote in USD_QUOTES and i.kind in KINDS
-    ]
+async def listings(
+    adapter: Adapter,
+    rest: Rest,
+    cache: InstrumentCache,
+    on_failure: Callable[[str], None],
+) -> AsyncIterator[list[Instrument]]:
+    """What a venue lists, for ever: as soon as it is known, and anew each day.
+
+    If the venue does not answer the first time, what the disk remembers comes first. `on_failure`
+    is told why there is nothing newer.
+    """
+    backoff = Backoff(base_s=2.0, cap_s=300.0)
+    complain = Occasionally(60.0)
+    remembered = cache.load(adapter.name)
+    while True:
+        try:
+            # Who remembers what was listed need not wait long for a venue that hangs.
+            async with clock.timeout(PATIENCE_S if remembered else LONGEST_S):
+                found = await discover(adapter, rest)
+        except (RestFailed, TimeoutError) as error:
+            reason = str(error) or "no answer"
+            on_failure(reason)
+            delay_s = max(backoff.next(), getattr(error, "retry_after_s", 0.0))
+            if complain():
+                _log.warning(
+                    "markets not listed %s",
+                    kv(exchange=adapter.name, error=reason, retry_s=round(delay_s, 1)),
+                )
+            if remembered:
+                age_h = round((clock.now_ms() - remembered.asked_ms) / 3_600_000, 1)
+                _log.warning("markets taken from disk %s", kv(exchange=adapter.name, age_h=age_h))
+                yield remembered.instruments
+            else:
+                await clock.sleep(delay_s)
+        else:
+            backoff.reset()
+            await asyncio.to_thread(cache.save, adapter.name, found, clock.now_ms())
+            yield found
+            await clock.sleep(EVERY_S * random.uniform(0.9, 1.1))
+        remembered = None
 
 
-def by_names(
-    adapter: Adapter, instruments: Iterable[Instrument], markets: Sequence[str]
-) -> list[Instrument]:
-    """Exactly the markets named, as far as the venue has them and they are quoted in dollars."""
-    wanted = set(markets)
-    return [i for i in instruments if adapter.market(i) in wanted and i.quote in USD_QUOTES]
+class Selection:
+    """The markets the settings ask for. Raises `ValueError` naming the setting at fault."""
+
+    def __init__(self, settings: CollectorSettings) -> None:
+        self._symbols = {symbol.upper() for symbol in settings.aggr_symbols}
+        self._markets = set(canonical(settings.aggr_markets))
+
+    def of(self, adapter: Adapter, found: Iterable[Instrument]) -> list[Instrument]:
+        """Those of `found` that are wanted, quoted in dollars and of known contract size."""
+        chosen = [i for i in found if i.quote in USD_QUOTES and self._wants(adapter, i)]
+        unknown = [i for i in chosen if i.contract_size is None]
+        if unknown:
+            _log.warning(
+                "markets left out, their contract size is not known %s",
+                kv(markets=",".join(adapter.market(i) for i in unknown)),
+            )
+        return [i for i in chosen if i.contract_size is not None]
+
+    def missing(self, found: dict[str, Instrument], venues: Sequence[str]) -> str:
+        """What of the settings none of `found`, by market, answers to, and the remedy."""
+        if self._markets:
+            missing = [name for name in sorted(self._markets) if name not in found]
+            setting, remedy = "AGGR_MARKETS", "use EXCHANGE:symbol as /products shows them"
+        else:
+            bases = {i.base for i in found.values()}
+            missing = [symbol for symbol in sorted(self._symbols) if symbol not in bases]
+            setting, remedy = "AGGR_SYMBOLS", "use base coins such as BTC"
+        if not missing:
+            return ""
+        return (
+            f"no dollar market for {setting}={','.join(missing)} at {', '.join(venues)}; {remedy}"
+        )
+
+    def _wants(self, adapter: Adapter, instrument: Instrument) -> bool:
+        if self._markets:
+            return adapter.market(instrument) in self._markets
+        return instrument.base in self._symbols and instrument.kind in KINDS
 
 
-async def _ask(session: aiohttp.ClientSession, request: Request, gateway: str) -> bytes:
-    url = through_gateway(request.url, gateway)
-    headers = {"Content-Type": "application/json"} if request.body else None
+def canonical(markets: Iterable[str]) -> list[str]:
+    """`EXCHANGE:symbol` with aliases of exchanges replaced. Raises `ValueError`."""
+    names = []
+    for market in markets:
+        exchange, colon, symbol = market.partition(":")
+        if not colon or not symbol:
+            raise ValueError(f"{market!r} is no market: write EXCHANGE:symbol")
+        names.append(f"{exchanges.get(exchange).name}:{symbol}")
+    return names
+
+
+def chosen_adapters(settings: CollectorSettings) -> list[Adapter]:
+    """The venues the settings ask for. Raises `ValueError` naming the setting at fault."""
     try:
-        async with session.request(
-            request.method, url, data=request.body or None, headers=headers
-        ) as response:
-            if response.status == 200:
-                return await response.read()
-            hint = explain_status(response.status)
-            reason = f"{url} answered {response.status}" + (f": {hint}" if hint else "")
-            raise DiscoveryFailed(reason, retry_after_s(response.headers))
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise DiscoveryFailed(f"{url}: {str(error) or type(error).__name__}") from error
+        setting = "AGGR_MARKETS"
+        named = [market.partition(":")[0] for market in canonical(settings.aggr_markets)]
+        setting = "AGGR_EXCHANGES"
+        asked = [exchanges.get(name).name for name in settings.aggr_exchanges]
+    except ValueError as error:
+        raise ValueError(f"{setting}: {error}") from error
+    names = set(named) or set(asked) or set(exchanges.known())
+    return [adapter for name, adapter in exchanges.known().items() if name in names]

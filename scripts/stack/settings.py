@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from aggr_server import settings as collector_settings
-from aggr_server.collector import chosen_adapters
+from aggr_server.discovery import chosen_adapters
 from aggr_server.env import SettingsError, is_secret, load
 from aggr_server.settings import Port
 from scripts.stack.running import StackError
