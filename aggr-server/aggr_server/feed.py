@@ -1,259 +1,255 @@
-"""The life of one websocket: connect, subscribe, keep alive, notice silence, reconnect."""
+"""Successive connections of one set of streams: one that works, and its successor in time."""
 
 from __future__ import annotations
 
 import asyncio
-import time
+import random
 from collections.abc import Callable, Iterable
-from enum import StrEnum
+from contextlib import suppress
 from logging import getLogger
-from typing import Protocol
 
-import msgspec
-
-from aggr_server.exchanges.base import Ack, Adapter, Liquidation, Rejection, Trade
+from aggr_server import clock
+from aggr_server.clock import now_ms as now_ms
+from aggr_server.connection import Broken, Connection, Retired, Setup, State, Tally
+from aggr_server.exchanges.base import Stream
 from aggr_server.log import kv
 from aggr_server.markets import MarketState
-from aggr_server.silence import SilenceWatch
-from aggr_server.throttle import Backoff, Occasionally, Pacer
-from aggr_server.transport import Connector, Disconnected, Refused, Socket, explain_status
+from aggr_server.streams import StreamState
+from aggr_server.subscribing import Roll
+from aggr_server.throttle import Backoff, Occasionally
+from aggr_server.transport import Refused
 
-CONFIRM_WITHIN_S = 15.0
-STEADY_AFTER_S = 30.0
-CHECK_EVERY_S = 1.0
+OVERLAP_S = 5.0
+"""How long a connection stays beside its successor."""
+
+STEADY_S = 30.0
+"""A connection that lived this long was a good one."""
+
+FAILURE_CAP_S = 60.0
+BREAK_CAP_S = 5.0
+"""Upper bounds of the delay after an attempt that failed, and after one that had gone live."""
+
+LIFE_MARGIN = (0.05, 0.2)
+"""Part of a connection's lifetime left when its successor is called."""
+
+_IDLE_S = 3600.0
 
 _log = getLogger(__name__)
 
 
-class State(StrEnum):
-    """Where a feed stands."""
-
-    CONNECTING = "connecting"
-    SUBSCRIBING = "subscribing"
-    LIVE = "live"
-    WAITING = "waiting"
-
-
-class Sink(Protocol):
-    """Who wants to know what a feed can vouch for."""
-
-    def live(self, markets: Iterable[MarketState], at_ms: int) -> None:
-        """From `at_ms` on, every trade of `markets` is received."""
-
-    def lost(self, markets: Iterable[MarketState], at_ms: int, reason: str) -> None:
-        """After `at_ms`, trades of `markets` may have been missed."""
-
-    def refused(self, market: MarketState, reason: str) -> None:
-        """The venue does not deliver this market."""
-
-
-class _Broken(Exception):
-    """The connection must be given up. `silent`: markets that had stopped before `lost_ms`."""
-
-    def __init__(self, text: str, lost_ms: int = 0, silent: tuple[MarketState, ...] = ()) -> None:
-        super().__init__(text)
-        self.lost_ms = lost_ms
-        self.silent = silent
-
-
-def now_ms() -> int:
-    """The collector's clock, UTC milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
 class Feed:
-    """One connection that carries `markets` of one channel of a venue.
+    """Keeps `states`, streams of one channel, on a connection.
 
-    `batch`: trades handled before other tasks get a turn. `pacer` is shared by all connections to
-    the venue.
+    `renewing` is called before each new connection is made, and may change the streams; `renewed`
+    when it has gone live.
     """
 
     def __init__(
         self,
-        adapter: Adapter,
+        name: str,
         channel: str,
-        url: str,
-        markets: list[MarketState],
+        states: Iterable[StreamState],
+        setup: Setup,
         *,
-        connector: Connector,
-        sink: Sink,
-        pacer: Pacer,
-        batch: int = 100,
-        clock_ms: Callable[[], int] = now_ms,
-        backoff: Backoff | None = None,
+        renewing: Callable[[Feed], None] | None = None,
+        renewed: Callable[[Feed], None] | None = None,
     ) -> None:
-        self.name = f"{adapter.name}/{channel}"
-        self.state = State.CONNECTING
+        self.name = name
+        self.channel = channel
         self.last_error = ""
         self.reconnects = 0
-        self.frames = 0
-        self.parse_errors = 0
-        self.last_frame_ms = 0
-        self.markets = markets
-        self._adapter = adapter
-        self._channel = channel
-        self._url = url
-        self._connector = connector
-        self._sink = sink
-        self._pacer = pacer
-        self._batch = batch
-        self._clock_ms = clock_ms
-        self._backoff = backoff or Backoff()
-        self._by_wire = {m.instrument.wire: m for m in markets}
-        self._parse = adapter.parse
-        self._answers_due = 0
-        self._confirmed = asyncio.Event()
-        self._parse_error_line = Occasionally(60.0)
+        self.current: Connection | None = None
+        self._states = dict.fromkeys(states)
+        self._setup = setup
+        self._renewing = renewing
+        self._renewed = renewed
+        self._tally = Tally()
+        self._roll = Roll()
+        self._pending: Connection | None = None
+        self._lives: dict[Connection, asyncio.Task[None]] = {}
+        self._failures = Backoff(cap_s=FAILURE_CAP_S)
+        self._breaks = Backoff(cap_s=BREAK_CAP_S)
+        self._resume_s = 0.0
+        self._due_s = float("inf")
+        self._wake = asyncio.Event()
         self._complain = Occasionally(30.0)
 
     @property
     def is_live(self) -> bool:
-        """Whether trades flow."""
-        return self.state is State.LIVE
+        """Whether data flows."""
+        return self.current is not None and self.current.state is State.LIVE
+
+    @property
+    def state(self) -> State:
+        """Where the connection stands that works, or else the one being made."""
+        if self.is_live:
+            return State.LIVE
+        return self._pending.state if self._pending is not None else State.WAITING
+
+    @property
+    def frames(self) -> int:
+        """Frames received by all connections."""
+        return self._tally.frames
+
+    @property
+    def parse_errors(self) -> int:
+        """Frames among them that could not be read."""
+        return self._tally.parse_errors
+
+    @property
+    def states(self) -> list[StreamState]:
+        """The streams it is in charge of."""
+        return [state for state in self._states if not state.refused]
+
+    @property
+    def streams(self) -> list[Stream]:
+        """The same as the venue's adapter knows them."""
+        return [state.stream for state in self.states]
+
+    @property
+    def markets(self) -> list[MarketState]:
+        """The markets these streams belong to."""
+        return list({state.market.name: state.market for state in self.states}.values())
 
     async def run(self) -> None:
-        """Keep the connection as long as the venue delivers any of its markets."""
-        while self._active():
-            started = time.monotonic()
-            delay_s = 0.0
-            try:
-                await self._pacer.turn()
-                self.state = State.CONNECTING
-                await self._connection()
-            except Refused as error:
-                hint = explain_status(error.status)
-                self.last_error = f"{error}: {hint}" if hint else str(error)
-                delay_s = error.retry_after_s
-            except _Broken as error:
-                self.last_error = str(error)
-            if time.monotonic() - started > STEADY_AFTER_S:
-                self._backoff.reset()
-            delay_s = max(delay_s, self._backoff.next())
-            self._report_break(delay_s)
-            await asyncio.sleep(delay_s)
+        """Keep a connection as long as there are streams; never ends by itself."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._until_due()
+                if self._renewing is not None:
+                    self._renewing(self)
+                if self.states:
+                    await self._succeed(group)
 
-    def _report_break(self, delay_s: float) -> None:
-        was_live = self.is_live
-        self.state = State.WAITING
-        self.reconnects += 1
-        if self._complain() or was_live:
-            retry_s = round(delay_s, 1)
-            _log.warning(
-                "feed broke %s", kv(feed=self.name, error=self.last_error, retry_s=retry_s)
-            )
+    def adopt(self, states: Iterable[StreamState], *, now: bool = True) -> None:
+        """Take charge of further streams: from the next connection on, which is made `now`.
 
-    async def _connection(self) -> None:
-        socket = await self._connector.connect(self._url)
-        self.last_frame_ms = self._clock_ms()
-        self._confirmed.clear()
-        errors: tuple[Exception, ...] = ()
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._receive(socket))
-                group.create_task(self._subscribe(socket))
-                group.create_task(self._watch())
-                if self._adapter.ping(self._channel, 0):
-                    group.create_task(self._keep_alive(socket))
-        except* (_Broken, Disconnected) as caught:
-            errors = caught.exceptions
-            self._report_loss(errors[0])
-        finally:
-            await socket.close()
-        raise _Broken(str(errors[0]))
+        The streams carried already go on undisturbed until that one is live.
+        """
+        self._states.update(dict.fromkeys(states))
+        self._roll.forget()
+        if now:
+            self.replace()
 
-    def _report_loss(self, error: BaseException) -> None:
-        markets = self._active()
-        if isinstance(error, _Broken) and error.silent:
-            self._sink.lost(error.silent, error.lost_ms, "silence")
-            markets = [m for m in markets if m not in error.silent]
-        clean = not isinstance(error, Disconnected) or error.clean
-        self._sink.lost(markets, self._clock_ms() if clean else self.last_frame_ms, "disconnect")
+    def release(self, states: Iterable[StreamState], *, drop: bool = False) -> None:
+        """Leave these streams to another feed, or `drop` them for good.
 
-    async def _receive(self, socket: Socket) -> None:
-        await socket.receive_all(self._on_frame, self._batch)
+        The connection goes on carrying what is left to another one. Without any stream left it is
+        closed.
+        """
+        connections = list(self._lives)
+        for state in states:
+            self._states.pop(state, None)
+            if drop:
+                for connection in connections:
+                    connection.forget(state)
+        self._roll.forget()
+        if not self._states:
+            self.current = None
+            for connection in connections:
+                self._end(connection, Retired("nothing left to carry"))
 
-    def _on_frame(self, frame: bytes) -> int:
-        self.frames += 1
-        try:
-            events = self._parse(frame)
-        except msgspec.MsgspecError as error:
-            self._unreadable(frame, error)
-            return 0
-        for event in events:
-            if isinstance(event, Trade):
-                market = self._by_wire.get(event.wire)
-                if market is not None:
-                    market.trade(event)
-            elif isinstance(event, Liquidation):
-                market = self._by_wire.get(event.wire)
-                if market is not None:
-                    market.liquidation(event)
-            elif isinstance(event, Ack | Rejection):
-                self._on_answer(event)
-        return len(events)
+    def replace(self, after_s: float = 0.0) -> None:
+        """Make another connection in `after_s`; the present one goes on until that is live."""
+        self._due_s = min(self._due_s, clock.monotonic() + after_s)
+        self._wake.set()
 
-    def _unreadable(self, frame: bytes, error: Exception) -> None:
-        self.parse_errors += 1
-        if self._parse_error_line():
-            _log.error(
-                "frame not understood %s",
-                kv(feed=self.name, error=error, frame=frame[:200].decode(errors="replace")),
-            )
+    def give_up(self, reason: str, *, lost_ms: int, after_s: float = 0.0) -> None:
+        """The present connection is of no use since `lost_ms`."""
+        if self.current is not None:
+            self._resume_s = clock.monotonic() + after_s
+            self.current.end(Broken(reason, lost_ms=lost_ms, cause="silence"))
 
-    def _on_answer(self, event: Ack | Rejection) -> None:
-        if isinstance(event, Rejection):
-            market = self._by_wire.get(event.wire)
-            if market is None:
-                raise _Broken(f"subscription rejected: {event.reason}")
-            self._sink.refused(market, event.reason)
-        self._answers_due -= 1
-        if self._answers_due <= 0:
-            self._confirmed.set()
+    async def _until_due(self) -> None:
+        while (wait_s := self._wait_s()) > 0:
+            self._wake.clear()
+            with suppress(TimeoutError):
+                async with clock.timeout(min(wait_s, _IDLE_S)):
+                    await self._wake.wait()
 
-    async def _subscribe(self, socket: Socket) -> None:
-        self.state = State.SUBSCRIBING
-        markets = self._active()
-        streams = [
-            stream
-            for market in markets
-            for stream in self._adapter.streams(self._channel, market.instrument)
-        ]
-        messages = self._adapter.subscriptions(self._channel, streams)
-        self._answers_due = sum(message.acks for message in messages)
-        for message in messages:
-            await socket.send(message.text)
-            await asyncio.sleep(self._adapter.message_spacing_s)
-        try:
-            async with asyncio.timeout(CONFIRM_WITHIN_S):
-                await self._confirmed.wait()
-        except TimeoutError:
-            raise _Broken(f"subscription not confirmed within {CONFIRM_WITHIN_S:.0f} s") from None
-        self.state = State.LIVE
+    def _wait_s(self) -> float:
+        if not self.states:
+            return _IDLE_S
+        due_s = 0.0 if self.current is None else self._due_s
+        return max(due_s, self._resume_s) - clock.monotonic()
+
+    async def _succeed(self, group: asyncio.TaskGroup) -> None:
+        """Make a connection; once it is live, it takes the place of the present one."""
+        started_s = clock.monotonic()
+        self._due_s = float("inf")
+        successor = Connection(
+            self.name,
+            self.channel,
+            self.states,
+            self._setup,
+            roll=self._roll,
+            tally=self._tally,
+            leaving=self._on_leaving,
+        )
+        self._pending = successor
+        self._lives[successor] = group.create_task(self._live(successor))
+        await successor.settled.wait()
+        self._pending = None
+        if not self._states or successor.over:
+            self._due_s = min(self._due_s, clock.monotonic())
+            return
+        before, self.current = self.current, successor
         self.last_error = ""
-        self._sink.live(self._active(), self._clock_ms())
-        _log.info("feed live %s", kv(feed=self.name, markets=len(markets)))
+        lifetime_s = self._setup.adapter.lifetime_s
+        if lifetime_s:
+            life_s = lifetime_s * (1.0 - random.uniform(*LIFE_MARGIN))
+            self._due_s = min(self._due_s, started_s + life_s)
+        if before is not None:
+            group.create_task(self._retire(before))
+        if self._renewed is not None:
+            self._renewed(self)
+        _log.info("feed live %s", kv(feed=self.name, streams=len(successor.lanes)))
 
-    async def _keep_alive(self, socket: Socket) -> None:
-        while True:
-            await asyncio.sleep(self._adapter.ping_interval_s)
-            await socket.send(self._adapter.ping(self._channel, self._clock_ms() // 1000))
+    async def _live(self, connection: Connection) -> None:
+        try:
+            await connection.run()
+        except Retired:
+            return
+        except (Broken, Refused) as error:
+            self._broke(connection, error)
+        finally:
+            del self._lives[connection]
+            if self.current is connection:
+                self.current = None
+            # A cancelled one has not told anybody waiting for it.
+            connection.settled.set()
+            self._wake.set()
 
-    async def _watch(self) -> None:
-        await self._confirmed.wait()
-        watches = [(m, SilenceWatch(time.monotonic(), m.trades)) for m in self._active()]
-        frames = -1
-        while True:
-            if frames != self.frames:
-                frames, self.last_frame_ms = self.frames, self._clock_ms()
-            await asyncio.sleep(CHECK_EVERY_S)
-            now_s = time.monotonic()
-            quiet = {m: watch.silent_for(now_s, m.trades) for m, watch in watches}
-            silent = {market: quiet_s for market, quiet_s in quiet.items() if quiet_s is not None}
-            if silent:
-                market, quiet_s = max(silent.items(), key=lambda item: item[1])
-                lost_ms = self._clock_ms() - int(quiet_s * 1000)
-                text = f"{market.name} has been silent for {quiet_s:.0f} s"
-                raise _Broken(text, lost_ms, tuple(silent))
+    def _broke(self, connection: Connection, error: Broken | Refused) -> None:
+        if connection is not self.current and connection.live_ms and self.current is not None:
+            return  # Its successor works already.
+        self.last_error = str(error)
+        self.reconnects += 1
+        lived_s = (clock.now_ms() - connection.live_ms) / 1000 if connection.live_ms else 0.0
+        if lived_s > STEADY_S:
+            self._failures.reset()
+            self._breaks.reset()
+        delay_s = (self._breaks if connection.live_ms else self._failures).next()
+        self._resume_s = max(self._resume_s, clock.monotonic() + delay_s)
+        if self._complain() or connection.live_ms:
+            _log.warning(
+                "feed broke %s",
+                kv(feed=self.name, error=error, retry_s=round(delay_s, 1)),
+            )
 
-    def _active(self) -> list[MarketState]:
-        return [m for m in self.markets if not m.refused]
+    def _on_leaving(self, reason: str) -> None:
+        _log.info("exchange is closing a connection %s", kv(feed=self.name, reason=reason))
+        self.replace()
+
+    async def _retire(self, connection: Connection) -> None:
+        await clock.sleep(OVERLAP_S)
+        self._end(connection, Retired("replaced"))
+
+    def _end(self, connection: Connection, reason: Exception) -> None:
+        life = self._lives.get(connection)
+        if life is None:
+            return
+        if connection.state in (State.WAITING, State.CONNECTING):
+            life.cancel()
+        else:
+            connection.end(reason)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-import time
+
+from aggr_server import clock
 
 
 class Occasionally:
@@ -15,7 +15,7 @@ class Occasionally:
         self._last: dict[str, float] = {}
 
     def __call__(self, key: str = "") -> bool:
-        now = time.monotonic()
+        now = clock.monotonic()
         if now - self._last.get(key, float("-inf")) < self._every_s:
             return False
         self._last[key] = now
@@ -50,8 +50,29 @@ class Pacer:
 
     async def turn(self) -> None:
         """Wait for one's turn."""
-        now = time.monotonic()
+        now = clock.monotonic()
         start = max(now, self._free_at)
         self._free_at = start + self._spacing_s
         if start > now:
-            await asyncio.sleep(start - now)
+            await clock.sleep(start - now)
+
+
+class Budget:
+    """`burst` at once, and one more in every `refill_s` seconds. No clock of its own."""
+
+    def __init__(self, burst: int, refill_s: float) -> None:
+        self._burst = float(burst)
+        self._refill_s = refill_s
+        self._left = float(burst)
+        self._counted_s: float | None = None
+
+    def spend(self, now_s: float) -> bool:
+        """Take one, if there is one."""
+        if self._counted_s is not None:
+            self._left += max(0.0, now_s - self._counted_s) / self._refill_s
+        self._left = min(self._burst, self._left)
+        self._counted_s = now_s
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
