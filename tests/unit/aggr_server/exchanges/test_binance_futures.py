@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from aggr_server import exchanges
-from aggr_server.exchanges.base import Liquidation, Trade
+from aggr_server.exchanges.base import Liquidation, Trade, Window
 
 COIN_M = (
     b'{"stream":"bchusd_perp@aggTrade","data":{"e":"aggTrade","E":1626916404006,"a":11285749,'
@@ -72,3 +72,23 @@ def test_contracts_known_by_rule(wire: str, kind: str, inverse: bool, size: floa
         inverse,
         size,
     )
+
+
+def test_each_family_has_its_socket_its_streams_and_its_past() -> None:
+    perpetual = FUTURES.assume("BTCUSD_PERP")
+    assert perpetual.channel == "coinm"
+    (message,) = FUTURES.subscriptions("coinm", FUTURES.streams("coinm", perpetual))
+    assert msgspec.json.decode(message.text)["params"] == [
+        "btcusd_perp@aggTrade",
+        "btcusd_perp@forceOrder",
+    ]
+    assert FUTURES.channels["coinm"].url == "wss://dstream.binance.com/ws"
+    for wire, host in (("BTCUSD_PERP", "dapi"), ("BTCUSDT", "fapi")):
+        request = FUTURES.past(FUTURES.assume(wire), Window(0, 1000))
+        assert request is not None
+        assert request.url.startswith(f"https://{host}.binance.com/{host}/v1/aggTrades?")
+
+
+def test_a_forced_order_not_filled_yet_counts_as_ordered() -> None:
+    frame = FORCED.replace(b'"z":"1.4"', b'"z":"0"').replace(b'"ap":"34959.70"', b'"ap":"0"')
+    assert FUTURES.parse(frame) == (Liquidation("BTCUSDT", 1698871323059, 35100.81, 1.437, True),)

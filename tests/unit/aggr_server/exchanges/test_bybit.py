@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from aggr_server import exchanges
-from aggr_server.exchanges.base import Ack, Liquidation, Rejection, Trade
+from aggr_server.exchanges.base import Ack, Liquidation, Rejection, Trade, Window
+from aggr_server.markets import sizes
 
 UUID = "20f43950-d8dd-5b31-9112-a178eb6023af"
 TRADES = (
@@ -93,3 +94,51 @@ def test_only_spot_numbers_its_trades() -> None:
     assert BYBIT.assume("BTCUSDT", trade).symbol == "BTCUSDT-SPOT"
     trade.id = UUID
     assert BYBIT.assume("BTCUSDT", trade).symbol == "BTCUSDT"
+
+
+def test_the_past_is_only_the_newest_trades_and_says_since_when() -> None:
+    market = BYBIT.assume("BTCUSDT")
+    body = (
+        b'{"retCode":0,"retMsg":"OK","result":{"category":"linear","list":[{"execId":"b",'
+        b'"symbol":"BTCUSDT","price":"16578.5","size":"0.25","side":"Buy","time":"1672304486867",'
+        b'"isBlockTrade":false,"seq":"9"},{"execId":"a","symbol":"BTCUSDT","price":"16578.4",'
+        b'"size":"0.5","side":"Sell","time":"1672304486400","isBlockTrade":false,"seq":"8"}]}}'
+    )
+    past = BYBIT.read_past(market, Window(0, 1672304487000), body)
+    assert past.trades == [
+        Trade("BTCUSDT", 1672304486867, 16578.5, 0.25, True, "b", 9),
+        Trade("BTCUSDT", 1672304486400, 16578.4, 0.5, False, "a", 8),
+    ]
+    assert past.next is None
+    assert past.since_ms == 1672304486401
+
+
+def test_an_empty_past_tells_nothing_of_the_window() -> None:
+    body = b'{"retCode":0,"retMsg":"OK","result":{"category":"linear","list":[]}}'
+    assert BYBIT.read_past(BYBIT.assume("BTCUSDT"), Window(0, 5000), body).since_ms == 5000
+    with pytest.raises(msgspec.ValidationError, match="10001"):
+        BYBIT.read_past(
+            BYBIT.assume("BTCUSDT"), Window(0, 1), b'{"retCode":10001,"retMsg":"x","result":{}}'
+        )
+
+
+@pytest.mark.parametrize(
+    ("wire", "query"),
+    [
+        ("BTCUSDT", "category=linear&symbol=BTCUSDT&limit=1000"),
+        ("BTCUSDT-SPOT", "category=spot&symbol=BTCUSDT&limit=60"),
+        ("BTCUSD", "category=inverse&symbol=BTCUSD&limit=1000"),
+    ],
+)
+def test_each_family_is_asked_for_as_many_as_it_gives(wire: str, query: str) -> None:
+    request = BYBIT.past(BYBIT.assume(wire), Window(0, 1))
+    assert request is not None
+    assert request.url.endswith(f"/recent-trade?{query}")
+
+
+def test_inverse_contracts_have_their_socket_and_are_a_dollar_each() -> None:
+    inverse = BYBIT.assume("BTCUSD")
+    assert BYBIT.channels[inverse.channel].url.endswith("/v5/public/inverse")
+    assert sizes(inverse, 16570.0, 3314.0) == (0.2, 3314.0)
+    assert any("category=inverse" in request.url for request in BYBIT.discovery)
+    assert [s.kind for s in BYBIT.streams("inverse", inverse)] == ["trades", "liquidations"]

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from aggr_server import exchanges
-from aggr_server.exchanges.base import Ack, Rejection, Trade
+from aggr_server.exchanges.base import Ack, Rejection, Trade, Window
 
 MATCH = (
     b'{"type":"match","trade_id":280232,"maker_order_id":"2a0da34e","taker_order_id":"3c82abaa",'
@@ -53,3 +54,29 @@ def test_subscription_and_instruments() -> None:
         "type": "subscribe",
         "channels": [{"name": "matches", "product_ids": ["BTC-USD"]}],
     }
+
+
+def _page(ids: list[int], second: int) -> bytes:
+    row = '{"trade_id":%d,"side":"buy","size":"1","price":"2","time":"2021-04-17T16:43:%02d.5Z"}'
+    return ("[" + ",".join(row % (number, second) for number in ids) + "]").encode()
+
+
+def test_the_past_is_walked_back_until_before_the_window() -> None:
+    market = COINBASE.assume("SKL-USD")
+    window = Window(1618677817000, 1618677818000)
+    first = COINBASE.past(market, window)
+    assert first is not None
+    assert first.url.endswith("/products/SKL-USD/trades?limit=1000")
+    newer = COINBASE.read_past(market, window, _page([30, 29], 50))
+    assert newer.next is not None
+    assert newer.next.url == first.url + "&after=29"
+    inside = COINBASE.read_past(market, window, _page([28, 27], 37))
+    assert inside.next is not None
+    assert inside.trades[0] == Trade("SKL-USD", 1618677817500, 2.0, 1.0, False, 28, 28)
+    assert COINBASE.read_past(market, window, _page([26], 36)).next is None
+    assert COINBASE.read_past(market, window, b"[]").next is None
+
+
+def test_a_time_without_zone_is_an_error() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        COINBASE.parse(MATCH.replace(b"089723Z", b"089723"))

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from aggr_server import exchanges
-from aggr_server.exchanges.base import Ack, Liquidation, Rejection, Trade
+from aggr_server.exchanges.base import Ack, Leaving, Liquidation, Rejection, Trade, Window
 
 TRADES = (
     b'{"arg":{"channel":"trades","instId":"UNI-USD-SWAP"},"data":[{"instId":"UNI-USD-SWAP",'
@@ -106,3 +106,52 @@ def test_one_confirmation_is_expected_for_each_argument() -> None:
 def test_contracts_known_by_rule(wire: str, kind: str, inverse: bool, size: float | None) -> None:
     found = OKEX.assume(wire)
     assert (found.kind, found.inverse, found.contract_size) == (kind, inverse, size)
+
+
+def _past(rows: list[tuple[int, int]]) -> bytes:
+    data = [
+        {"instId": "BTC-USDT", "side": "buy", "sz": "1", "px": "2", "tradeId": str(number),
+         "ts": str(ts_ms)}
+        for number, ts_ms in rows
+    ]  # fmt: skip
+    return msgspec.json.encode({"code": "0", "msg": "", "data": data})
+
+
+def test_the_past_is_asked_by_time_and_walked_back_by_number() -> None:
+    """More than a page of trades may share a millisecond: times would skip some of them."""
+    market, window = OKEX.assume("BTC-USDT"), Window(1000, 2000)
+    first = OKEX.past(market, window)
+    assert first is not None
+    assert first.url.endswith("/history-trades?instId=BTC-USDT&type=2&after=2000&limit=100")
+    page = OKEX.read_past(market, window, _past([(9, 1500), (8, 1500)]))
+    assert page.trades[0] == Trade("BTC-USDT", 1500, 2.0, 1.0, True, 9, 9)
+    assert page.next is not None
+    assert page.next.url.endswith("?instId=BTC-USDT&type=1&after=8&limit=100")
+    assert OKEX.read_past(market, window, _past([(7, 1000)])).next is not None
+    assert OKEX.read_past(market, window, _past([(6, 1000), (5, 999)])).next is None
+    assert OKEX.read_past(market, window, _past([])).next is None
+    with pytest.raises(msgspec.ValidationError, match="50011"):
+        OKEX.read_past(market, window, b'{"code":"50011","msg":"Too many requests","data":[]}')
+
+
+def test_forced_orders_of_dated_contracts_are_subscribed_to_apart() -> None:
+    both = OKEX.assume("BTC-USDT-SWAP"), OKEX.assume("BTC-USD-261225")
+    streams = [s for i in both for s in OKEX.streams("public", i) if s.kind == "liquidations"]
+    (message,) = OKEX.subscriptions("public", streams)
+    args = msgspec.json.decode(message.text)["args"]
+    assert [a["instType"] for a in args] == ["SWAP", "FUTURES"]
+    assert message.acks == 2
+
+
+def test_a_contract_without_size_is_not_guessed() -> None:
+    body = (
+        b'{"code":"0","msg":"","data":[{"instId":"X-USDT-SWAP","instType":"SWAP",'
+        b'"uly":"X-USDT","ctType":"linear","ctVal":"","ctMult":"1","state":"live"}]}'
+    )
+    assert OKEX.instruments(body).instruments[0].contract_size is None
+
+
+def test_an_announced_close_asks_for_another_connection() -> None:
+    frame = b'{"event":"notice","code":"64008","msg":"Please reconnect.","connId":"a"}'
+    assert OKEX.parse(frame) == (Leaving("Please reconnect."),)
+    assert not OKEX.parse(frame.replace(b"64008", b"1"))
