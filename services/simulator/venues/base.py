@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -174,3 +175,10 @@ def whole(parameters: Mapping[str, str], name: str, default: int) -> int:
     """An integer parameter; the default if it is missing or no number."""
     text = str(parameters.get(name, ""))
     return int(text) if text.isdecimal() else default
+
+
+def iso_time(ts_ms: int, microsecond: int = 0) -> str:
+    """ISO 8601 in UTC, to the microsecond if one is given."""
+    second, ms = divmod(ts_ms, 1000)
+    text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{ms:03d}{f'{microsecond:03d}' if microsecond else ''}Z"

@@ -214,11 +214,11 @@ class BinanceDialect(Venue):
         return f"{self._prefix()}{instrument.native.lower()}@{kind}"
 
 
-class Binance(BinanceDialect):
-    """Spot."""
+class BinanceSpot(BinanceDialect):
+    """Spot; `sockets` and `apis`: the hosts."""
 
-    name = "BINANCE"
-    instruments = INSTRUMENTS
+    sockets: ClassVar[tuple[str, ...]]
+    apis: ClassVar[tuple[str, ...]]
     gapless = True
     ping_interval_s = 20.0
     streams: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -228,13 +228,13 @@ class Binance(BinanceDialect):
 
     def routes(self) -> list[web.RouteDef]:
         found = []
-        for host in ("stream.binance.com", "data-stream.binance.vision"):
+        for host in self.sockets:
             found += [
                 web.get(f"/{host}/ws", self.socket),
                 web.get(f"/{host}/ws/{{names:.+}}", self.socket),
                 web.get(f"/{host}/stream", self.socket),
             ]
-        for host in ("api.binance.com", "data-api.binance.vision"):
+        for host in self.apis:
             root = f"/{host}/api/v3"
             found += [
                 rest(f"{root}/ping", lambda _: {}),
@@ -274,6 +274,15 @@ class Binance(BinanceDialect):
                 for i in self.instruments
             ],
         }
+
+
+class Binance(BinanceSpot):
+    """The international exchange."""
+
+    name = "BINANCE"
+    instruments = INSTRUMENTS
+    sockets = ("stream.binance.com", "data-stream.binance.vision")
+    apis = ("api.binance.com", "data-api.binance.vision")
 
 
 def filters(instrument: Instrument, name: str, field: str, value: str) -> list[dict[str, Any]]:
