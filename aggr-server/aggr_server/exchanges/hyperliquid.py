@@ -29,7 +29,7 @@ from aggr_server.exchanges.base import (
 )
 
 _INFO = "https://api.hyperliquid.xyz/info"
-_COIN = re.compile(r'\\?"coin\\?": ?\\?"([^"\\]+)')
+_COIN = re.compile(r'"coin": ?"([^"]+)"')
 
 
 class _Trade(msgspec.Struct, gc=False):
@@ -47,7 +47,7 @@ class _Trades(msgspec.Struct, gc=False):
 
 class _Answer(msgspec.Struct):
     channel: str
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw(b'""')
 
 
 class _Token(msgspec.Struct):
@@ -185,9 +185,9 @@ def _parse_answer(frame: bytes) -> Sequence[Event]:
     answer = _answer.decode(frame)
     if answer.channel == "subscriptionResponse":
         return (Ack(),)
-    if answer.channel != "error" or answer.data is None:
+    if answer.channel != "error":
         return NOTHING
-    text = bytes(answer.data).decode(errors="replace").strip('"')
+    text = msgspec.json.decode(answer.data, type=str)
     if "Already subscribed" in text:
         return (Ack(),)
     found = _COIN.search(text)

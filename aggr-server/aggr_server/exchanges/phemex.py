@@ -184,19 +184,23 @@ class Phemex(Adapter):
         return _parse_answer(frame) if b'"id"' in frame else NOTHING
 
     def assume(self, wire: str, event: Trade | Liquidation | None = None) -> Instrument:
-        """sBTCUSDT: spot. BTCUSDT: V2. BTCUSD: V1, inverse. cETHUSD: V1, linear."""
+        """sBTCUSDT: spot. BTCUSDT: V2. BTCUSD, cETHUSD: V1, inverse. ETHUSD, uBTCUSD: V1, linear.
+
+        The contracts of V1 differ in size; only that of BTCUSD is known without the list.
+        """
         family = _family(wire)
-        base, quote = split_pair(wire.removeprefix("s") if family == "spot" else wire, _QUOTES)
-        inverse = family == "v1" and base.isupper()
+        pair = wire[1:] if wire[:1] in ("s", "c", "u") else wire
+        base, quote = split_pair(pair, _QUOTES)
+        inverse = family == "v1" and (wire == "BTCUSD" or wire.startswith("c"))
         return Instrument(
             symbol=wire,
             wire=wire,
-            base=coin(base[1:] if base[:1].islower() else base),
+            base=coin(base),
             quote=quote,
             kind="spot" if family == "spot" else "perp",
             channel="public",
             inverse=inverse,
-            contract_size=None if family == "v1" and not inverse else 1.0,
+            contract_size=None if family == "v1" and wire != "BTCUSD" else 1.0,
         )
 
     def past(self, instrument: Instrument, window: Window) -> Request:
