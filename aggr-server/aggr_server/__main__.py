@@ -9,11 +9,13 @@ from pathlib import Path
 
 import uvloop
 
-from aggr_server import decode, exchanges, log
-from aggr_server.collector import NothingToCollect, chosen_adapters
+from aggr_server import clock, decode, exchanges, log, shards
+from aggr_server.collector import ClockSetBack, NothingToCollect
+from aggr_server.discovery import chosen_adapters
 from aggr_server.env import SettingsError, load
 from aggr_server.recordings import RecordingError
 from aggr_server.replay import replay
+from aggr_server.segments import SpoolUnusable
 from aggr_server.serve import PortInUse, serve
 from aggr_server.settings import CollectorSettings
 
@@ -28,6 +30,7 @@ def main() -> int:
         if arguments.command == "decode":
             return _decode(arguments)
         settings = load(CollectorSettings)
+        clock.adjust(settings.simulated_clock)
         log.setup("aggr-server", settings.aggr_log_level)
         if arguments.command == "replay":
             return _replay(settings, arguments)
@@ -41,16 +44,24 @@ def main() -> int:
 def _serve(settings: CollectorSettings) -> int:
     try:
         chosen_adapters(settings)
+        _check_shard(settings)
     except ValueError as error:
         return _fail(str(error), BAD_SETTINGS_EXIT)
     failure, exit_status = "", 0
     try:
         uvloop.run(serve(settings))
-    except* PortInUse as group:
+    except* (PortInUse, SpoolUnusable, ClockSetBack) as group:
         failure, exit_status = str(_first(group)), 1
     except* NothingToCollect as group:
         failure, exit_status = str(_first(group)), BAD_SETTINGS_EXIT
     return _fail(failure, exit_status) if failure else 0
+
+
+def _check_shard(settings: CollectorSettings) -> None:
+    try:
+        shards.parse(settings.aggr_shard)
+    except ValueError as error:
+        raise ValueError(f"AGGR_SHARD: {error}") from error
 
 
 def _decode(arguments: argparse.Namespace) -> int:
@@ -98,7 +109,8 @@ def _parser() -> argparse.ArgumentParser:
         "decode",
         help="print the trades in raw websocket frames",
         description="Reads frames from standard input, one a line, bare or recorded as "
-        "'TIME: FRAME', and prints one JSON line for each trade and each forced order.",
+        "'TIME: FRAME', binary ones as a Python literal b'...', and prints one JSON line for each "
+        "trade and each forced order.",
     )
     frames.add_argument("exchange", help="for example BINANCE")
     frames.add_argument(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from logging import getLogger
@@ -15,7 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from aggr_server import wire
+from aggr_server import clock, wire
 from aggr_server.log import kv
 from aggr_server.settings import Connections
 from aggr_server.throttle import Backoff, Occasionally
@@ -47,6 +46,7 @@ class Bus:
     """Sends live messages; while Redis is away they are dropped and counted.
 
     `markets`: the markets as they are now. `status`: the collector's state for the heartbeat.
+    `part`: tells the heartbeats of several collectors apart, `-2` for the second.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Bus:
         *,
         markets: Callable[[], Mapping[str, Market]],
         status: Callable[[], tuple[str, dict[str, object]]],
+        part: str = "",
     ) -> None:
         self.connected = False
         self.published = 0
@@ -62,6 +63,7 @@ class Bus:
         self._redis = redis
         self._markets = markets
         self._status = status
+        self._part = part
         self._queue: deque[ClosedSecond] = deque()
         self._under_way = 0
         self._news = asyncio.Event()
@@ -100,7 +102,7 @@ class Bus:
                 await self._send()
             except (RedisError, OSError) as error:
                 self._on_failure(error)
-                await asyncio.sleep(backoff.next())
+                await clock.sleep(backoff.next())
                 self._news.set()
             else:
                 backoff.reset()
@@ -118,13 +120,13 @@ class Bus:
     async def _send(self) -> None:
         if not self.connected:
             await self._redis.ping()
-        now = time.monotonic()
+        now = clock.monotonic()
         if self._announce_now or now - self._announced >= MARKETS_EVERY_S:
             await self._send_markets()
             self._announced, self._announce_now = now, False
         while self._queue:
             message = self._queue.popleft()
-            message.published_ms = time.time_ns() // 1_000_000
+            message.published_ms = clock.now_ms()
             self._under_way = 1
             try:
                 await self._redis.publish(wire.CHANNEL, wire.encode(message))
@@ -148,14 +150,14 @@ class Bus:
             await pipe.execute()
 
     async def _beat(self, message: ClosedSecond) -> None:
-        now = time.monotonic()
+        now = clock.monotonic()
         if now - self._beat_at < HEARTBEAT_EVERY_S:
             return
         self._beat_at = now
         status, details = self._status()
         record = msgspec.json.encode(
             {
-                "service": "aggr-server",
+                "service": f"aggr-server{self._part}",
                 "ts_ms": message.published_ms,
                 "pid": os.getpid(),
                 "cycle_ms": details.pop("cycle_ms", 0.0),
@@ -164,6 +166,6 @@ class Bus:
             }
         )
         async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.set(wire.HEARTBEAT_KEY, record, ex=wire.HEARTBEAT_TTL_S)
+            pipe.set(wire.HEARTBEAT_KEY + self._part, record, ex=wire.HEARTBEAT_TTL_S)
             pipe.publish(wire.HEARTBEAT_CHANNEL, record)
             await pipe.execute()

@@ -57,7 +57,8 @@ class ClockSetBack(Exception):
 class Collector:
     """All state of a running collector. `run` works until it is cancelled.
 
-    `status`: the state in a few words and figures, for the heartbeat. `forced`: looks up forced
+    `folder`: for what must survive a restart. `status`: the state in a few words and figures, for
+    the heartbeat. `forced`: looks up forced
     orders of seconds that are no longer in memory.
 
     Raises `NothingToCollect` once every venue has answered, and `ClockSetBack`, also inside an
@@ -73,6 +74,7 @@ class Collector:
         redis: Redis,
         session: aiohttp.ClientSession,
         *,
+        folder: Path,
         status: Callable[[Collector], tuple[str, dict[str, object]]],
         forced: Callable[[BarBuilder], Forced] | None = None,
     ) -> None:
@@ -90,12 +92,12 @@ class Collector:
             redis,
             markets=self.records,
             status=lambda: status(self),
+            part=self.shard.named(""),
         )
         self.metrics = Metrics()
         self.last_turn_ms = 0
         self.lag_ms = 0.0
         self._settings = settings
-        folder = self.shard.folder(Path(settings.aggr_data_dir))
         self._state_file = folder / "gaps.json"
         self._keeper = state.Keeper(self._state_file, self.gaps)
         self._selection = Selection(settings)

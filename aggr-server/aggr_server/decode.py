@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,7 @@ from aggr_server.markets import sizes
 
 _NOT_RECEIVED = re.compile(rb"^wss?://\S+ <-")
 _TIME = re.compile(rb"^\d+(?:\.\d+)?: ")
+_LITERAL = re.compile(rb"""^b(['"]).*\1$""")
 SHOWN_ERRORS = 5
 
 
@@ -47,15 +49,17 @@ class Decoder:
         self._warned: set[str] = set()
 
     def decode(self, lines: Iterable[bytes]) -> Iterator[DecodedEvent]:
-        """Every trade and forced order in `lines`: frames, or `TIME: FRAME` as recorded."""
+        """Every trade and forced order in `lines`: frames, or `TIME: FRAME` as recorded.
+
+        All lines are taken to be of one connection.
+        """
         for number, line in enumerate(lines, start=1):
             frame = line.strip()
             if not frame or _NOT_RECEIVED.match(frame):
                 continue
-            frame = _TIME.sub(b"", frame, count=1)
             try:
-                events = self._parse(frame)
-            except msgspec.MsgspecError as error:
+                events = self._parse(_bare(frame))
+            except (msgspec.MsgspecError, ValueError) as error:
                 self._complain(number, error)
                 continue
             for event in events:
@@ -95,6 +99,21 @@ class Decoder:
         self.unreadable += 1
         if self.unreadable <= SHOWN_ERRORS:
             print(f"decode: line {number} not understood: {error}", file=self._errors)
+
+
+def _bare(line: bytes) -> bytes:
+    """The frame in a recorded line; binary ones are written as Python literals, `b'\\x1f..'`.
+
+    Raises `ValueError`.
+    """
+    frame = _TIME.sub(b"", line, count=1)
+    if not _LITERAL.match(frame):
+        return frame
+    try:
+        value = ast.literal_eval(frame.decode())
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise ValueError(f"no bytes literal: {error}") from error
+    return value if isinstance(value, bytes) else frame
 
 
 def read_instruments(adapter: Adapter, path: Path) -> list[Instrument]:

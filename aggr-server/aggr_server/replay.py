@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 
+from aggr_server import clock
 from aggr_server.bars import BarBuilder
 from aggr_server.bus import QUEUE, Bus, redis_client
 from aggr_server.exchanges.base import Adapter, Instrument, Trade
-from aggr_server.feed import now_ms
 from aggr_server.gaps import GapBook
 from aggr_server.influx import InfluxClient
 from aggr_server.markets import MarketState
@@ -23,6 +23,7 @@ from aggr_server.outlet import Outlet
 from aggr_server.recordings import RecordedTrade, RecordingError, market_named, market_of, merged
 from aggr_server.serve import make_writer
 from aggr_server.settings import CollectorSettings
+from aggr_server.spool import Spool
 from aggr_server.throttle import Backoff
 from aggr_server.writer import Writer
 
@@ -44,14 +45,14 @@ class Pace:
         if not own_time:
             length_ms = last_ms - first_ms + CLOSING_MS
             saved = 1 - 1 / speed if speed > 1 else 0 if speed else 1
-            begin_s = math.floor((now_ms() - length_ms * saved) / 1000)
+            begin_s = math.floor((clock.now_ms() - length_ms * saved) / 1000)
             self.shift_ms = begin_s * 1000 - first_ms // 1000 * 1000
         self._begin_ms = first_ms + self.shift_ms
-        self._started = time.monotonic()
+        self._started = clock.monotonic()
 
     def now(self) -> int:
         """The replay's time; only if it has a speed."""
-        return self._begin_ms + int((time.monotonic() - self._started) * 1000 * self.speed)
+        return self._begin_ms + int((clock.monotonic() - self._started) * 1000 * self.speed)
 
 
 class Replay:
@@ -61,6 +62,7 @@ class Replay:
         self,
         settings: CollectorSettings,
         markets: Sequence[tuple[Adapter, Instrument]],
+        spool: Spool,
         writer: Writer,
         bus: Bus,
         pace: Pace,
@@ -75,9 +77,8 @@ class Replay:
             grace_ms=settings.aggr_grace_ms,
             keep_s=settings.aggr_buffer_size,
         )
-        self._outlet = Outlet(
-            settings.aggr_collector, GapBook(settings.aggr_interval), Metrics(), writer, bus
-        )
+        gaps = GapBook(settings.aggr_interval)
+        self._outlet = Outlet(settings.aggr_collector, gaps, Metrics(), spool, writer, bus)
         self._states = [_state(adapter, i, self._builder) for adapter, i in markets]
         self._writer = writer
         self._bus = bus
@@ -86,7 +87,7 @@ class Replay:
     async def run(self, trades: Sequence[RecordedTrade]) -> None:
         """Replay until the last bar is stored."""
         last_ms = 0
-        self._writer.add_markets([s.record() for s in self._states], now_ms() // 1000)
+        self._writer.add_markets([s.record() for s in self._states], clock.now_ms() // 1000)
         for number, trade in enumerate(trades):
             ts_ms = trade.ts_ms + self._pace.shift_ms
             await self._reach(ts_ms)
@@ -95,12 +96,12 @@ class Replay:
             )
             last_ms = max(last_ms, ts_ms)
             if number % self._batch == 0:
-                await asyncio.sleep(0)
+                await clock.sleep(0)
         self.trades = sum(state.trades for state in self._states)
         await self._reach(last_ms + self._builder.interval_s * 1000 + self._grace_ms)
         await self._store()
         with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_MESSAGES_S):
+            async with clock.timeout(LAST_MESSAGES_S):
                 await self._bus.room(1)
 
     async def _reach(self, ts_ms: int) -> None:
@@ -117,7 +118,7 @@ class Replay:
             elif now >= ts_ms:
                 return
             else:
-                await asyncio.sleep((min(ts_ms, due_ms) - now) / 1000 / self._pace.speed)
+                await clock.sleep((min(ts_ms, due_ms) - now) / 1000 / self._pace.speed)
 
     async def _close(self, now: int) -> None:
         for closed in self._builder.advance(now):
@@ -132,7 +133,7 @@ class Replay:
         while True:
             if await self._writer.flush():
                 return
-            await asyncio.sleep(backoff.next())
+            await clock.sleep(backoff.next())
 
 
 async def replay(
@@ -150,13 +151,14 @@ async def replay(
         raise RecordingError("the files hold no trades")
     pace = Pace(trades[0].ts_ms, trades[-1].ts_ms, speed=speed, own_time=own_time)
     async with InfluxClient(settings) as influx, redis_client(settings) as redis:
-        writer = make_writer(settings, influx)
         records = {a.market(i): _state(a, i, BarBuilder()).record() for a, i in markets}
         bus = Bus(redis, markets=lambda: records, status=lambda: ("ok", {"replay": len(paths)}))
         sending = asyncio.create_task(bus.run())
         try:
-            work = Replay(settings, markets, writer, bus, pace)
-            await work.run(trades)
+            with _own_spool(settings) as spool:
+                writer = make_writer(settings, influx, spool)
+                work = Replay(settings, markets, spool, writer, bus, pace)
+                await work.run(trades)
         finally:
             sending.cancel()
     return (
@@ -164,6 +166,17 @@ async def replay(
         f"{writer.points_written} points stored, {writer.points_refused} refused, "
         f"{bus.published} seconds published"
     )
+
+
+@contextmanager
+def _own_spool(settings: CollectorSettings) -> Iterator[Spool]:
+    """Not the collector's, which may be running, and gone afterwards: a replay can be repeated."""
+    with TemporaryDirectory(prefix="aggr-replay-") as folder:
+        spool = Spool.open(Path(folder), settings.aggr_spool_max_bytes)
+        try:
+            yield spool
+        finally:
+            spool.close()
 
 
 def _state(adapter: Adapter, instrument: Instrument, builder: BarBuilder) -> MarketState:

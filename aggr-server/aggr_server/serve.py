@@ -6,25 +6,29 @@ import asyncio
 import errno
 import os
 import signal
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from logging import getLogger
+from pathlib import Path
 
 import aiohttp
 from aiohttp import web
 
+from aggr_server import shards
 from aggr_server.api import Api
 from aggr_server.bus import redis_client
-from aggr_server.collector import Collector, chosen_adapters
+from aggr_server.collector import Collector
+from aggr_server.discovery import chosen_adapters
 from aggr_server.exchanges.base import Adapter
+from aggr_server.forced import KnownForced
 from aggr_server.health import status
 from aggr_server.history import History
 from aggr_server.influx import InfluxClient
 from aggr_server.log import kv
 from aggr_server.settings import CollectorSettings
+from aggr_server.spool import Spool
 from aggr_server.writer import Writer
 
-REST_TIMEOUT_S = 30.0
 LAST_WRITE_S = 5.0
 
 _log = getLogger(__name__)
@@ -41,32 +45,57 @@ class _Stopped(Exception):
 async def serve(settings: CollectorSettings, stop: asyncio.Event | None = None) -> None:
     """Collect until `stop` is set, or SIGTERM or SIGINT arrives.
 
-    Raises `PortInUse`, and `NothingToCollect` or a bug inside an exception group.
+    Raises `PortInUse`, `SpoolUnusable`, `ValueError` naming a setting, and `NothingToCollect`,
+    `ClockSetBack` or a bug inside an exception group.
     """
     adapters = chosen_adapters(settings)
     stop = stop or _stop_on_signals()
-    timeout = aiohttp.ClientTimeout(total=REST_TIMEOUT_S)
+    # Whoever asks sets a time limit of his own, by the collector's clock.
+    timeout = aiohttp.ClientTimeout(total=None)
+    folder = shards.parse(settings.aggr_shard).folder(Path(settings.aggr_data_dir))
     async with (
         InfluxClient(settings) as influx,
         redis_client(settings) as redis,
         aiohttp.ClientSession(timeout=timeout) as session,
     ):
-        writer = make_writer(settings, influx)
-        collector = Collector(settings, adapters, writer, redis, session, status=status)
-        async with _listening(settings, Api(collector, History(influx)).app()):
-            _log.info("started %s", _summary(settings, adapters))
-            await _until(stop, collector)
-            await _write_the_rest(writer)
+        with _spool(settings, folder) as spool:
+            writer = make_writer(settings, influx, spool)
+            collector = Collector(
+                settings,
+                adapters,
+                spool,
+                writer,
+                redis,
+                session,
+                folder=folder,
+                status=status,
+                forced=lambda builder: KnownForced(builder, influx, spool),
+            )
+            async with _listening(settings, Api(collector, History(influx)).app()):
+                _log.info("started %s", _summary(settings, adapters))
+                await _until(stop, collector)
+                await _write_the_rest(writer)
 
 
-def make_writer(settings: CollectorSettings, influx: InfluxClient) -> Writer:
+def make_writer(settings: CollectorSettings, influx: InfluxClient, spool: Spool) -> Writer:
     """A writer as the settings ask for it."""
     return Writer(
         influx,
+        spool,
         batch=settings.influx_batch_size,
         flush_s=settings.influx_flush_interval,
-        keep_s=settings.aggr_buffer_size // settings.aggr_interval,
     )
+
+
+@contextmanager
+def _spool(settings: CollectorSettings, folder: Path) -> Iterator[Spool]:
+    spool = Spool.open(
+        folder / "spool", settings.aggr_spool_max_bytes, keep_s=settings.aggr_buffer_size
+    )
+    try:
+        yield spool
+    finally:
+        spool.close()
 
 
 async def _until(stop: asyncio.Event, collector: Collector) -> None:
@@ -84,7 +113,7 @@ async def _write_the_rest(writer: Writer) -> None:
             await writer.flush()
     except TimeoutError:
         pass
-    _log.info("stopped %s", kv(bars_not_stored=writer.backlog))
+    _log.info("stopped %s", kv(seconds_not_stored=writer.backlog))
 
 
 async def _raise_when_set(stop: asyncio.Event) -> None:

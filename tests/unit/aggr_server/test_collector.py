@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from aggr_server.collector import canonical, chosen_adapters
+from aggr_server.discovery import canonical, chosen_adapters
 from aggr_server.settings import CollectorSettings
 
 
