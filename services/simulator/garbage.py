@@ -9,7 +9,7 @@ from services.simulator.fault_plan import Garbage
 
 Frame = str | bytes
 
-_DECIMAL = re.compile(r'"?(?<![\w.:-])\d+\.\d+"?')
+_DECIMAL = re.compile(r'"?(?<![\w.-])(?<!\d:)\d+\.\d+"?')
 _NO_NUMBERS = ("[]", "{}", "null", '"many"')
 
 

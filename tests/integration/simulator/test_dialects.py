@@ -169,7 +169,8 @@ async def test_trades_arrive_as_they_were_made(seat: Seat) -> None:
         reader = readers[instrument.channel]
         before = old[instrument.channel].get(instrument.wire, set())
         heard = reader.trades[instrument.wire]
-        await reader.until(lambda h=heard, b=before, n=len(trades): len(h.keys() - b) >= n)
+        due = len(trades)
+        await reader.until(lambda h=heard, b=before, n=due: len(h.keys() - b) >= n)
         fresh = [trade for number, trade in heard.items() if number not in before]
         assert_same(instrument, fresh, trades)
 
