@@ -38,7 +38,7 @@ _TRADES = f"{_REST}/trades/perpetualMarket/{{}}?limit={_PAGE}&{{}}"
 _REFUSED = re.compile(r"v4_trades-([^)\s]+)")
 
 BlockEvent = Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]+$", max_length=64)]
-"""Block, transaction and event in hexadecimal digits: grows from trade to trade."""
+"""Block, transaction and event, eight hexadecimal digits each: grows from trade to trade."""
 
 
 class _Trade(msgspec.Struct, gc=False):
@@ -179,7 +179,9 @@ def _sorted(rows: Iterable[_Trade]) -> list[_Trade]:
 def _events(wire: str, row: _Trade) -> tuple[Trade, *tuple[Liquidation, ...]]:
     ts_ms = milliseconds(row.createdAt)
     bought = row.side == "BUY"
-    trade = Trade(wire, ts_ms, row.price, row.size, bought, row.id, int(row.id, 16))
+    # Trades of one time are of one block.
+    order = int(row.id[-16:], 16)
+    trade = Trade(wire, ts_ms, row.price, row.size, bought, row.id, order)
     if row.type != "LIQUIDATED":
         return (trade,)
     return trade, Liquidation(wire, ts_ms, row.price, row.size, bought, f"{row.id}/L")

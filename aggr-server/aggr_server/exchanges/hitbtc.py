@@ -47,8 +47,7 @@ class _Trade(msgspec.Struct, gc=False):
 
 
 class _Trades(msgspec.Struct, gc=False):
-    ch: str = ""
-    update: dict[str, list[_Trade]] = {}
+    update: dict[str, list[_Trade]]
 
 
 class _Error(msgspec.Struct):
@@ -138,12 +137,11 @@ class Hitbtc(Adapter):
         "q":"0.00006","s":"sell"}]}}` (s: taker). Old trades come as `snapshot`.
         """
         if b'"update"' in frame:
-            message = _trades.decode(frame)
-            if message.ch != "trades":
+            if b'"trades"' not in frame:
                 return NOTHING
             return [
                 Trade(wire, row.t, row.p, row.q, row.s == "buy", row.i, row.i)
-                for wire, rows in message.update.items()
+                for wire, rows in _trades.decode(frame).update.items()
                 for row in sorted(rows, key=lambda row: row.i)
             ]
         return _parse_answer(frame) if b'"result"' in frame or b'"error"' in frame else NOTHING
