@@ -7,9 +7,13 @@ from typing import Any
 
 import aiohttp
 
+from aggr_server import clock
 from aggr_server.settings import Connections
 
 Row = dict[str, Any]
+
+_REFUSED = ("partial write", "unable to parse", "field type conflict", "max key length exceeded")
+"""How the answers begin that blame the points."""
 
 
 class InfluxError(Exception):
@@ -36,7 +40,7 @@ class InfluxClient:
             self._headers["Authorization"] = aiohttp.encode_basic_auth(
                 settings.influx_username, settings.influx_password
             )
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> InfluxClient:
@@ -90,19 +94,24 @@ class InfluxClient:
         self, method: str, path: str, params: dict[str, str], body: bytes | None
     ) -> dict[str, Any]:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers)
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=None), headers=self._headers
+            )
         try:
-            async with self._session.request(
-                method, self._base + path, params=params, data=body
-            ) as response:
+            async with (
+                clock.timeout(self._timeout_s),
+                self._session.request(
+                    method, self._base + path, params=params, data=body
+                ) as response,
+            ):
                 if response.status == 204:
                     return {}
-                if response.status >= 500:
+                if response.status >= 500 or response.status == 413:
                     raise InfluxUnavailable(f"{self._base}{path} answered {response.status}")
                 answer: dict[str, Any] = await response.json(content_type=None)
                 if response.status >= 400:
                     text = f"{answer.get('error', answer)} (HTTP {response.status})"
-                    if text.startswith(("partial write", "unable to parse")):
+                    if text.startswith(_REFUSED):
                         raise PointsRefused(text)
                     raise InfluxError(text)
                 return answer

@@ -1,26 +1,38 @@
-"""Where closed seconds leave: numbered, stored and announced."""
+"""Where closed seconds leave: numbered, kept on disk, stored and announced."""
 
 from __future__ import annotations
 
-import time
 import uuid
 
+from aggr_server import clock
 from aggr_server.bars import Closed
 from aggr_server.bus import Bus
 from aggr_server.gaps import GapBook
 from aggr_server.metrics import Metrics
+from aggr_server.spool import Spool
 from aggr_server.wire import ClosedSecond
 from aggr_server.writer import Writer
 
 
 class Outlet:
-    """Turns closed periods into messages, with the gaps known by then, for `writer` and `bus`."""
+    """Turns closed periods into messages, with the gaps known by then.
+
+    They are in `spool`, from where `writer` takes them, before `bus` publishes them; the bus does
+    not wait for anything else.
+    """
 
     def __init__(
-        self, collector: str, gaps: GapBook, metrics: Metrics, writer: Writer, bus: Bus
+        self,
+        collector: str,
+        gaps: GapBook,
+        metrics: Metrics,
+        spool: Spool,
+        writer: Writer,
+        bus: Bus,
     ) -> None:
         self.gaps = gaps
         self.metrics = metrics
+        self.spool = spool
         self.writer = writer
         self.bus = bus
         self._collector = collector
@@ -28,9 +40,9 @@ class Outlet:
         self._seq = 0
 
     def emit(self, closed: Closed) -> None:
-        """Hand a closed period on; never waits."""
+        """Hand a closed period on; waits for a write to the page cache at most."""
         self._seq += 1
-        published_ms = time.time_ns() // 1_000_000
+        published_ms = clock.now_ms()
         message = ClosedSecond(
             collector=self._collector,
             epoch=self._epoch,
@@ -40,9 +52,10 @@ class Outlet:
             last_trade_ms=closed.last_trade_ms,
             bars=closed.bars,
             amended=closed.amended,
-            gaps=self.writer.take_down_gaps() + self.gaps.report(closed.second),
+            gaps=self.gaps.report(closed.second),
         )
-        self.writer.add(message)
+        self.spool.append(message)
+        self.writer.wake()
         self.bus.publish(message)
         self.metrics.bars.inc(len(closed.bars))
         self.metrics.amended.inc(len(closed.amended))

@@ -1,0 +1,484 @@
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aggr_server import segments, spool
+from aggr_server.epitaph import decode
+from aggr_server.spool import Spool, SpoolUnusable
+from aggr_server.wire import Bar, ClosedSecond
+from tests.integration.aggr_server.waiting import until
+
+BEGIN = 1_700_000_000
+SMALL = 1 << 20
+"""Bytes of a spool whose segments take 64 KiB."""
+
+
+def bar(second: int, market: str = "A:x", price: float = 1.0) -> Bar:
+    return Bar(second, market, price, price, price, price, 2.0, 3.0, 1, 1, 0.0, 0.0)
+
+
+def closed(number: int, markets: int = 1) -> ClosedSecond:
+    second = BEGIN + number
+    bars = [bar(second, f"A:{n}") for n in range(markets)]
+    return ClosedSecond("c", "e", number, second, 0, None, bars)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+class Opened:
+    """Opens spools and closes them at the end, or as a crash would leave them."""
+
+    def __init__(self) -> None:
+        self._open: list[Spool] = []
+
+    def __call__(self, folder: Path, max_bytes: int = SMALL, keep_s: int = 300) -> Spool:
+        self.close()
+        self._open.append(Spool.open(folder, max_bytes, keep_s=keep_s))
+        return self._open[-1]
+
+    def close(self) -> None:
+        while self._open:
+            self._open.pop().close()
+
+
+@pytest.fixture
+def opened() -> Iterator[Opened]:
+    opener = Opened()
+    yield opener
+    opener.close()
+
+
+def filled(made: Spool, numbers: range, markets: int = 1) -> Spool:
+    for number in numbers:
+        made.append(closed(number, markets))
+    return made
+
+
+async def seconds(made: Spool, limit: int = 1 << 20, *, confirm: bool = True) -> list[int]:
+    """Everything that waits, as numbers of seconds, read on until there is no more."""
+    found: list[int] = []
+    while (unsent := await made.unsent(limit)).records:
+        assert unsent.lost == []
+        found += [decode(r.payload).second - BEGIN for r in unsent.records]
+        made.confirm(unsent.records)
+    return found
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.segment"))
+
+
+async def test_what_was_appended_comes_out_in_order(folder: Path, opened: Opened) -> None:
+    made = opened(folder)
+    messages = [closed(n, markets=3) for n in range(20)]
+    for message in messages:
+        made.append(message)
+    assert (made.waiting, made.last_second) == (20, BEGIN + 19)
+    assert made.waiting_bytes == made.bytes == sum(p.stat().st_size for p in files(folder))
+    out = await made.unsent(1 << 20)
+    assert [decode(r.payload) for r in out.records] == messages
+    made.confirm(out.records)
+    assert (made.waiting, made.waiting_bytes) == (0, 0)
+    assert (await made.unsent(1 << 20)).records == []
+
+
+async def test_a_batch_is_bounded_but_never_empty(folder: Path, opened: Opened) -> None:
+    made = filled(opened(folder), range(10), markets=5)
+    assert len((await made.unsent(1)).records) == 1
+    size = (await made.unsent(1)).records[0].size
+    assert len((await made.unsent(3 * size)).records) == 3
+
+
+async def test_a_batch_comes_again_until_it_is_confirmed(folder: Path, opened: Opened) -> None:
+    made = filled(opened(folder), range(5))
+    first = await made.unsent(1)
+    assert await made.unsent(1) == first
+    made.confirm(first.records)
+    assert (await made.unsent(1)).records[0].index == 1
+
+
+async def test_a_new_process_goes_on_behind_what_was_confirmed(
+    folder: Path, opened: Opened
+) -> None:
+    made = filled(opened(folder), range(10))
+    made.confirm((await made.unsent(1 << 20)).records[:4])
+    again = opened(folder)
+    assert (again.waiting, again.last_second) == (6, BEGIN + 9)
+    assert again.waiting_bytes == again.bytes * 6 // 10
+    filled(again, range(10, 12))
+    assert await seconds(again) == list(range(4, 12))
+    assert (opened(folder)).waiting == 0
+
+
+@pytest.mark.parametrize("limit", [1, 3000, 50_000, 1 << 20])
+async def test_many_segments_are_read_back_whole(folder: Path, opened: Opened, limit: int) -> None:
+    filled(opened(folder), range(800), markets=8)
+    assert len(files(folder)) > 5
+    made = opened(folder)
+    begun = (await made.unsent(20_000)).records
+    made.confirm(begun)
+    assert await seconds(opened(folder), limit) == list(range(len(begun), 800))
+
+
+async def test_the_newest_seconds_are_not_read_from_the_disk(
+    folder: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = opened(folder)
+    monkeypatch.setattr(segments, "read", None)
+    for number in range(50):
+        made.append(closed(number, markets=50))
+        assert await seconds(made) == [number]
+
+
+async def test_memory_does_not_grow_while_nothing_is_confirmed(
+    folder: Path, opened: Opened
+) -> None:
+    made = opened(folder, 64 << 20)
+    filled(made, range(600), markets=100)
+    in_memory = made._recent_bytes + made._unwritten_bytes
+    assert made.waiting_bytes > 2 * spool.RECENT_BYTES
+    assert in_memory <= spool.RECENT_BYTES
+    assert await seconds(made) == list(range(600))
+
+
+def test_the_end_of_the_past_is_known(folder: Path, opened: Opened) -> None:
+    made = opened(folder)
+    assert (made.last_second, made.tail(10)) == (None, [])
+    messages = [closed(n, markets=2) for n in range(30)]
+    for message in messages:
+        made.append(message)
+    again = opened(folder)
+    assert again.last_second == BEGIN + 29
+    assert again.tail(10) == messages[-10:]
+    assert again.tail(1000) == messages
+
+
+async def test_what_is_confirmed_is_kept_for_a_while_and_then_removed(
+    folder: Path, opened: Opened
+) -> None:
+    made = opened(folder, keep_s=100)
+    for number in range(2000):
+        made.append(closed(number, markets=8))
+        await seconds(made)
+    assert len(files(folder)) <= 3
+    assert [c.second - BEGIN for c in opened(folder).tail(100)] == list(range(1900, 2000))
+
+
+async def test_a_lost_cursor_repeats_and_never_skips(folder: Path, opened: Opened) -> None:
+    made = filled(opened(folder), range(5))
+    await seconds(made)
+    for damage in (b"", b"abc", b"\xff\xfe", b"-3"):
+        (folder / "cursor").write_bytes(damage)
+        again = opened(folder)
+        assert await seconds(again) == list(range(5)), damage
+
+
+async def test_a_cursor_ahead_of_the_disk_hides_nothing_new(folder: Path, opened: Opened) -> None:
+    filled(opened(folder), range(5))
+    opened.__call__(folder)
+    (folder / "cursor").write_text("1000\n")
+    made = opened(folder)
+    assert made.waiting == 0
+    filled(made, range(5, 7))
+    assert await seconds(made) == [5, 6]
+
+
+async def test_truncation_at_every_byte_of_the_last_record(
+    tmp_path: Path, folder: Path, opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    filled(opened(folder), range(3))
+    opened.close()
+    (whole,) = files(folder)
+    size = whole.stat().st_size
+    record = size // 3
+    for cut in range(size - record, size):
+        copy = tmp_path / "copy"
+        shutil.copytree(folder, copy)
+        os.truncate(files(copy)[0], cut)
+        caplog.clear()
+        made = opened(copy)
+        assert made.last_second == BEGIN + 1
+        assert bool(caplog.messages) == (cut > size - record) or "cut off" in caplog.text
+        filled(made, range(2, 4))
+        assert await seconds(made) == [0, 1, 2, 3]
+        assert await seconds(opened(copy)) == []
+        opened.close()
+        shutil.rmtree(copy)
+
+
+async def test_a_damaged_middle_is_passed_over_and_reported(
+    folder: Path, opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    filled(opened(folder), range(10))
+    opened.close()
+    (path,) = files(folder)
+    data = bytearray(path.read_bytes())
+    record = len(data) // 10
+    data[record * 4 + 40] ^= 0xFF
+    path.write_bytes(data)
+    made = opened(folder)
+    unsent = await made.unsent(1 << 20)
+    numbers = [decode(r.payload).second - BEGIN for r in unsent.records]
+    assert numbers == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    # A lost record may have amended the seconds before its own.
+    assert unsent.lost == [(BEGIN + 4 - spool.LATE_S, BEGIN + 5)]
+    assert [r.levelno for r in caplog.records if "damaged" in r.getMessage()] == [logging.ERROR]
+    made.confirm(unsent.records)
+    assert (await made.unsent(1 << 20)).records == []
+
+
+async def test_a_lost_segment_is_reported_by_its_seconds(folder: Path, opened: Opened) -> None:
+    filled(opened(folder), range(300), markets=8)
+    opened.close()
+    _, second, third, *_ = files(folder)
+    second.write_bytes(os.urandom(second.stat().st_size))
+    made, found, lost = opened(folder), [], []
+    while (unsent := await made.unsent(1 << 20)).records:
+        found += [decode(r.payload).second - BEGIN for r in unsent.records]
+        lost += unsent.lost
+        made.confirm(unsent.records)
+    from_s, to_s = int(second.stem), int(third.stem)
+    assert found == [n for n in range(300) if not from_s <= n < to_s]
+    assert lost == [(BEGIN + from_s - spool.LATE_S, BEGIN + to_s)]
+
+
+async def gaps_and_bars(made: Spool) -> tuple[set[int], set[int]]:
+    """Seconds for which there are gaps, and those for which there are bars."""
+    gaps: set[int] = set()
+    bars: set[int] = set()
+    while (unsent := await made.unsent(1 << 20)).records:
+        assert unsent.lost == []
+        for record in unsent.records:
+            message = decode(record.payload)
+            bars |= {b.time - BEGIN for b in message.bars}
+            for gap in message.gaps:
+                assert gap.reason == "overflow"
+                gaps |= {second - BEGIN for second in range(gap.from_s, gap.to_s)}
+        made.confirm(unsent.records)
+    return gaps, bars
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_when_full_the_oldest_seconds_become_gaps(
+    folder: Path, opened: Opened, caplog: pytest.LogCaptureFixture, *, restart: bool
+) -> None:
+    made = opened(folder)
+    largest = 0
+    for number in range(3000):
+        made.append(closed(number, markets=8))
+        largest = max(largest, sum(p.stat().st_size for p in files(folder)))
+    assert largest <= SMALL
+    assert made.bytes == sum(p.stat().st_size for p in files(folder))
+    assert made.given_up > 1000
+    assert "full" in made.alarm
+    errors = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
+    first, second = errors
+    assert first.startswith("spool more than half full")
+    assert second.startswith("bars given up, the spool is full")
+    # Fetching them from the exchange now would only fill the spool again.
+    assert made.take_lost() == []
+    lost = made.given_up
+    made = opened(folder) if restart else made
+    gaps, bars = await gaps_and_bars(made)
+    assert gaps == set(range(lost))
+    assert bars == set(range(lost, 3000))
+    assert made.alarm == ""
+    if not restart:
+        told = {(g.market, g.from_s - BEGIN, g.to_s - BEGIN) for g in made.take_lost()}
+        assert told == {(f"A:{n}", 0, lost) for n in range(8)}
+        assert made.take_lost() == []
+
+
+async def test_room_is_made_from_what_is_confirmed_first(folder: Path, opened: Opened) -> None:
+    made = opened(folder, keep_s=100_000)
+    for number in range(3000):
+        made.append(closed(number, markets=8))
+        if number < 2500:
+            await seconds(made)
+    assert made.given_up == 0
+    assert await seconds(made) == list(range(2500, 3000))
+    assert made.bytes <= SMALL
+
+
+def test_half_full_is_an_alarm_once(
+    folder: Path, opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, number = opened(folder), 0
+    while made.waiting_bytes <= SMALL // 2:
+        assert made.alarm == ""
+        made.append(closed(number, markets=8))
+        number += 1
+    filled(made, range(number, number + 100), markets=8)
+    assert "bring InfluxDB back" in made.alarm
+    assert [r.levelno for r in caplog.records] == [logging.ERROR]
+    assert "remedy=" in caplog.text
+
+
+class Disk:
+    """Fails as told instead of writing."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.error = 0
+        self.room = 0
+        """Bytes that still fit, if it fails."""
+        self._write = os.write
+        monkeypatch.setattr(os, "write", self.write)
+
+    def write(self, fd: int, data: memoryview) -> int:
+        if not self.error:
+            return self._write(fd, data)
+        if not self.room:
+            raise OSError(self.error, os.strerror(self.error))
+        part = data[: self.room]
+        self.room -= len(part)
+        return self._write(fd, part)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EFBIG])
+async def test_a_disk_that_refuses_is_an_alarm_at_once_and_costs_nothing(
+    folder: Path, opened: Opened, disk: Disk, caplog: pytest.LogCaptureFixture, error: int
+) -> None:
+    made = filled(opened(folder), range(5))
+    disk.error, disk.room = error, 50
+    filled(made, range(5, 8))
+    assert os.strerror(error) in made.alarm
+    assert [r.levelno for r in caplog.records] == [logging.ERROR]
+    assert "remedy=" in caplog.text
+    assert await seconds(made) == list(range(8))
+    filled(made, range(8, 12))
+    disk.error = 0
+    filled(made, range(12, 13))
+    assert made.alarm == ""
+    assert (await made.unsent(1)).records[0].index == 8
+    again = opened(folder)
+    assert await seconds(again) == list(range(8, 13))
+
+
+async def test_a_full_disk_gets_back_what_is_confirmed(
+    folder: Path, opened: Opened, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = filled(opened(folder, keep_s=100_000), range(300), markets=8)
+    await seconds(made)
+    before = len(files(folder))
+    delete = segments.Segments.delete
+
+    def freed(self: segments.Segments, position: int) -> None:
+        delete(self, position)
+        disk.error = 0
+
+    monkeypatch.setattr(segments.Segments, "delete", freed)
+    disk.error = errno.ENOSPC
+    filled(made, range(300, 310))
+    assert (made.alarm, made.given_up) == ("", 0)
+    assert len(files(folder)) == before - 1
+    assert await seconds(made) == list(range(300, 310))
+
+
+async def test_a_full_disk_and_memory_cost_the_oldest(
+    folder: Path, opened: Opened, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "MEMORY_BYTES", 50_000)
+    made = filled(opened(folder), range(300), markets=8)
+    disk.error = errno.ENOSPC
+    filled(made, range(300, 1500), markets=8)
+    assert made._unwritten_bytes <= 50_000
+    on_disk = len(files(folder))
+    assert made.given_up > 0
+    disk.error = 0
+    filled(made, range(1500, 1501), markets=8)
+    assert made.trouble == ""
+    gaps, bars = await gaps_and_bars(made)
+    assert gaps | bars == set(range(1501))
+    assert not gaps & bars
+    assert len(gaps) == made.given_up
+    assert set(range(1480, 1501)) <= bars
+    assert on_disk >= 1
+
+
+async def test_a_disk_that_cannot_even_delete_costs_the_oldest_in_memory(
+    folder: Path, opened: Opened, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "MEMORY_BYTES", 50_000)
+    made = filled(opened(folder), range(300), markets=8)
+    disk.error = errno.EROFS
+    filled(made, range(300, 1500), markets=8)
+    assert made._unwritten_bytes <= 50_000
+    gaps, bars = await gaps_and_bars(made)
+    assert gaps | bars == set(range(1500))
+    assert set(range(300)) <= bars
+    assert min(gaps) == 300
+
+
+async def test_a_failing_sync_is_an_alarm(
+    folder: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = filled(opened(folder), range(3))
+    monkeypatch.setattr(spool, "SYNC_EVERY_S", 0.0)
+    failed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def fsync(_: int) -> None:
+        loop.call_soon_threadsafe(failed.set)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    task = asyncio.create_task(made.run())
+    await asyncio.wait_for(failed.wait(), 5)
+    await until(lambda: made.trouble)
+    task.cancel()
+    assert "Input/output error" in made.alarm
+
+
+async def test_every_byte_is_synced_off_the_event_loop(
+    folder: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "SYNC_EVERY_S", 0.0)
+    made = opened(folder)
+    synced: set[str] = set()
+    threads: set[bool] = set()
+
+    def fsync(fd: int) -> None:
+        synced.add(Path(os.readlink(f"/proc/self/fd/{fd}")).name)
+        threads.add(threading.current_thread() is threading.main_thread())
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    filled(made, range(300), markets=8)
+    task = asyncio.create_task(made.run())
+    expected = {path.name for path in files(folder)}
+    await until(lambda: synced == expected)
+    task.cancel()
+    assert threads == {False}
+
+
+def test_a_second_process_is_refused(folder: Path, opened: Opened) -> None:
+    opened(folder)
+    with pytest.raises(SpoolUnusable, match=f"in use by another collector .process {os.getpid()}"):
+        Spool.open(folder, SMALL)
+
+
+def test_an_unusable_folder_is_said_with_its_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "spool", Path("/proc/spool")):
+        with pytest.raises(SpoolUnusable) as caught:
+            Spool.open(folder, SMALL)
+        text = str(caught.value)
+        assert str(folder) in text
+        assert "AGGR_DATA_DIR" in text
+        assert "\n" not in text
