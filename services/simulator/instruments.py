@@ -21,6 +21,7 @@ class Instrument:
     publishes in `oi_unit`, `oi_factor` times the coins. `apart`: `share` comes on top of the
     class's volume instead of being a part of it, so that the other markets trade as without it.
     `inverse_usd`: USD one native unit is worth, if it is worth dollars and not coins.
+    `tells_liquidations`: of a perpetual, whether the venue publishes its forced orders at all.
     """
 
     market: str
@@ -40,6 +41,7 @@ class Instrument:
     oi_unit: Literal["base", "contracts"] = "base"
     apart: bool = False
     inverse_usd: int = 0
+    tells_liquidations: bool = True
 
     @property
     def exchange(self) -> str:

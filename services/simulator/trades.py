@@ -140,7 +140,7 @@ class Splitter:
         forced = (
             (luck * count[rows] < np.abs(chance) * 2 + _FORCED_ANYWAY)
             & ((buy == (chance > 0)) | (chance == 0))
-            & (instrument.kind == "perp")
+            & (instrument.kind == "perp" and instrument.tells_liquidations)
         )
         return Batch(
             market.second[rows][kept],

@@ -6,4 +6,9 @@ TWELVE = (
     "BYBIT",
     "OKEX",
     "COINBASE",
+    "BINANCE_US",
+    "HITBTC",
+    "CRYPTOCOM",
+    "BITSTAMP",
+    "POLONIEX",
 )

@@ -124,11 +124,13 @@ class Venue(ABC):
             self.message(client, path, message.data)
 
     async def _keep_beating(self, client: Client, every_s: float) -> None:
-        while client.unanswered < self.beats_missed:
+        while True:
             await clock.sleep(every_s)
+            if client.unanswered >= self.beats_missed:
+                client.close(1002)
+                return
             client.unanswered += 1
             client.send(self.beat(client))
-        client.close(1002)
 
     def _patience(self, client: Client) -> float | None:
         return self.silence_s

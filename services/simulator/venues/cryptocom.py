@@ -21,7 +21,7 @@ INSTRUMENTS = (
     Instrument("CRYPTOCOM:ETH_USD", "ETH", "USD", "spot", "ETH_USD", 2, 4, 0.06, 2.5, 0.5,
                quiet=0.15, apart=True),
     Instrument("CRYPTOCOM:BTCUSD-PERP", "BTC", "USD", "perp", "BTCUSD-PERP", 1, 4, 0.05, 4.0, 0.2,
-               quiet=0.1, apart=True),
+               quiet=0.1, apart=True, tells_liquidations=False),
 )  # fmt: skip
 
 _OLD_TRADES = 50

@@ -16,7 +16,7 @@ INSTRUMENTS = (
     Instrument("HITBTC:BTCUSDT", "BTC", "USDT", "spot", "BTCUSDT", 2, 5, 0.04, 2.0, 0.4,
                quiet=0.2, apart=True),
     Instrument("HITBTC:ETHUSDT_PERP", "ETH", "USDT", "perp", "ETHUSDT_PERP", 2, 4, 0.03, 2.5, 0.3,
-               quiet=0.2, apart=True),
+               quiet=0.2, apart=True, tells_liquidations=False),
 )  # fmt: skip
 
 _OLD_TRADES = 10
