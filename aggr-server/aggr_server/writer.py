@@ -185,6 +185,8 @@ class Writer:
     async def _write_bars(self, bars: Sequence[Bar]) -> None:
         start = 0
         while start < len(bars):
+            most = max(self._batch, LARGE_BATCH) if self.backlog > BEHIND_S else self._batch
+            self._size = min(self._size, most)
             part = bars[start : start + self._size]
             try:
                 await self._store(part)
@@ -193,7 +195,6 @@ class Writer:
                 self._size = max(min(SMALL_BATCH, self._batch), self._size // 2)
                 raise
             start += len(part)
-            most = max(self._batch, LARGE_BATCH) if self.backlog > BEHIND_S else self._batch
             self._size = min(self._size * 2, most)
 
     async def _store(self, bars: Sequence[Bar]) -> None:
