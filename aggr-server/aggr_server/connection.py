@@ -9,11 +9,10 @@ from enum import StrEnum
 from logging import getLogger
 from urllib.parse import urlsplit
 
-import msgspec
-
 from aggr_server import clock
 from aggr_server.entrance import Ask, address
 from aggr_server.exchanges.base import (
+    UNREADABLE,
     Ack,
     Adapter,
     Greeting,
@@ -250,7 +249,7 @@ class Connection:
         self._frames += 1
         try:
             events = self._parse(frame)
-        except (msgspec.MsgspecError, ValueError) as error:
+        except UNREADABLE as error:
             self._unreadable(frame, error)
             return 0
         for event in events:

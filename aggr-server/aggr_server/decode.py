@@ -11,7 +11,7 @@ from typing import BinaryIO, TextIO
 
 import msgspec
 
-from aggr_server.exchanges.base import Adapter, Instrument, Liquidation, Trade
+from aggr_server.exchanges.base import UNREADABLE, Adapter, Instrument, Liquidation, Trade
 from aggr_server.markets import sizes
 
 _NOT_RECEIVED = re.compile(rb"^wss?://\S+ <-")
@@ -59,7 +59,7 @@ class Decoder:
                 continue
             try:
                 events = self._parse(_bare(frame))
-            except (msgspec.MsgspecError, ValueError) as error:
+            except UNREADABLE as error:
                 self._complain(number, error)
                 continue
             for event in events:

@@ -7,10 +7,8 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from logging import getLogger
 
-import msgspec
-
 from aggr_server import clock, exchanges
-from aggr_server.exchanges.base import USD_QUOTES, Adapter, Instrument, Request
+from aggr_server.exchanges.base import UNREADABLE, USD_QUOTES, Adapter, Instrument, Request
 from aggr_server.instruments import InstrumentCache
 from aggr_server.log import kv
 from aggr_server.rest import Rest, RestFailed
@@ -36,7 +34,7 @@ async def discover(adapter: Adapter, rest: Rest) -> list[Instrument]:
             body = await rest.ask(request)
             try:
                 page = adapter.instruments(body)
-            except (msgspec.MsgspecError, ValueError) as error:
+            except UNREADABLE as error:
                 raise RestFailed(f"{request.url}: answer not understood: {error}") from error
             found += page.instruments
             request, pages = page.next, pages + 1

@@ -8,7 +8,7 @@ import aiohttp
 import msgspec
 
 from aggr_server import clock
-from aggr_server.exchanges.base import Adapter, Request
+from aggr_server.exchanges.base import UNREADABLE, Adapter, Request
 from aggr_server.gateway import through_gateway
 from aggr_server.transport import Refused, retry_after_s
 
@@ -54,5 +54,5 @@ async def address(adapter: Adapter, channel: str, gateway: str, ask: Ask | None)
     body = await ask(msgspec.structs.replace(facts.entrance, url=url))
     try:
         return through_gateway(adapter.entered(channel, body), gateway)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except UNREADABLE as error:
         raise Refused(f"{url}: answer not understood: {error}") from error

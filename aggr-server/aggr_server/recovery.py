@@ -6,10 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from logging import getLogger
 
-import msgspec
-
 from aggr_server import clock
-from aggr_server.exchanges.base import Adapter, Window
+from aggr_server.exchanges.base import UNREADABLE, Adapter, Window
 from aggr_server.gaps import GapBook, Span
 from aggr_server.log import kv
 from aggr_server.markets import MarketState
@@ -107,7 +105,7 @@ class Recovery:
                 if newest or past.next is None:
                     break
                 request = past.next
-        except (RestFailed, msgspec.MsgspecError, ValueError) as error:
+        except (RestFailed, *UNREADABLE) as error:
             self._note(market, error)
             return None
         return newest

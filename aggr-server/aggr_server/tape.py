@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
-from aggr_server.exchanges.base import Adapter, Liquidation, Past, Request, Trade, Window
+from aggr_server.exchanges.base import (
+    UNREADABLE,
+    Adapter,
+    Liquidation,
+    Past,
+    Request,
+    Trade,
+    Window,
+)
 from aggr_server.gaps import GapBook
 from aggr_server.markets import MarketState, sizes
 from aggr_server.rest import Rest
@@ -92,7 +98,7 @@ class Tape:
         body = await self._rest.ask(request)
         try:
             return self._adapter.read_past(self._market.instrument, self._window, body)
-        except (msgspec.MsgspecError, ValueError) as error:
+        except UNREADABLE as error:
             raise TapeFailed(f"{request.url}: answer not understood: {error}") from error
 
     def _order(self, past: Past) -> None:

@@ -127,6 +127,9 @@ Event = Trade | Liquidation | Ack | Rejection | Reply | Greeting | Leaving
 NOTHING: Sequence[Event] = ()
 Parse = Callable[[bytes], Sequence[Event]]
 
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What reading a frame or an answer may raise: not as documented, not UTF-8, nested too deeply."""
+
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of socket. `max_streams`: what one connection may carry.
@@ -209,7 +212,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def instruments(self, body: bytes) -> Page:
-        """Parse an answer to one of `discovery`. Raises `msgspec.MsgspecError`."""
+        """Parse an answer to one of `discovery`. Raises one of `UNREADABLE`."""
 
     @abstractmethod
     def subscriptions(self, channel: str, streams: Sequence[Stream]) -> list[Subscription]:
@@ -219,7 +222,7 @@ class Adapter(ABC):
     def parse(self, frame: bytes) -> Sequence[Event]:
         """What a frame says, oldest first; empty for anything not collected.
 
-        Raises `msgspec.MsgspecError` if a trade frame is not what the venue documents.
+        Raises one of `UNREADABLE` if a trade frame is not what the venue documents.
         """
 
     @abstractmethod
@@ -241,7 +244,7 @@ class Adapter(ABC):
     def entered(self, channel: str, body: bytes) -> str:
         """The websocket URL in the answer to the channel's `entrance`.
 
-        Raises `msgspec.MsgspecError`.
+        Raises one of `UNREADABLE`.
         """
         raise NotImplementedError(f"{self.name} has no channel with an entrance")
 
@@ -250,7 +253,7 @@ class Adapter(ABC):
         return None
 
     def read_past(self, instrument: Instrument, window: Window, body: bytes) -> Past:
-        """Parse an answer to `past` or to a `Past.next`. Raises `msgspec.MsgspecError`."""
+        """Parse an answer to `past` or to a `Past.next`. Raises one of `UNREADABLE`."""
         raise NotImplementedError(f"{self.name} does not tell the past")
 
     def streams(self, channel: str, instrument: Instrument) -> list[Stream]:
