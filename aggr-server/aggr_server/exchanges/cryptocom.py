@@ -52,7 +52,6 @@ class _Trade(msgspec.Struct, gc=False):
 
 class _Result(msgspec.Struct, gc=False):
     data: list[_Trade]
-    channel: str = ""
 
 
 class _Trades(msgspec.Struct, gc=False):
@@ -157,9 +156,9 @@ class Cryptocom(Adapter):
         to fifty old trades and has the id of the subscription, which it confirms.
         """
         if b'"result"' in frame:
-            trades = _trades.decode(frame)
-            if trades.result.channel != "trade":
+            if b'"trade"' not in frame:
                 return NOTHING
+            trades = _trades.decode(frame)
             found = _trades_of(trades.result.data)
             return found if trades.id == _PUSHED else [Ack(), *found]
         return _parse_message(frame)

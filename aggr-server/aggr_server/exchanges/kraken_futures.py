@@ -5,7 +5,7 @@ The adapter is `aggr_server.exchanges.kraken`: both halves of the venue share on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 from urllib.parse import quote
@@ -200,7 +200,8 @@ def past(instrument: Instrument, window: Window) -> Request:
 def read_past(instrument: Instrument, window: Window, body: bytes) -> Past:
     """`{"result":"success","history":[{"time":"2022-03-18T04:55:37.692Z","trade_id":100,
     "price":0.7921,"size":1068,"side":"sell","type":"fill",
-    "uid":"6c5da0b0-f1a8-483f-921f-466eb0388265"}],"serverTime":"2022-03-18T06:39:18.056Z"}`
+    "uid":"6c5da0b0-f1a8-483f-921f-466eb0388265"}],"serverTime":"2022-03-18T06:39:18.056Z"}` (newest
+    first)
     """
     answer = _history.decode(body)
     if answer.result != "success":
@@ -211,24 +212,15 @@ def read_past(instrument: Instrument, window: Window, body: bytes) -> Past:
         oldest = min(times)
         # One millisecond may go on in the next answer, so it is asked for again.
         following = _before(instrument, oldest + 1 if max(times) > oldest else oldest)
-    rows = [r for r in zip(times, answer.history, strict=True) if r[1].type in _IN_THE_BOOK]
-    return Past(_trades(instrument.wire, rows), following, 0, _forced(instrument.wire, rows))
-
-
-def _trades(wire: str, rows: Iterable[tuple[int, _PastTrade]]) -> list[Trade]:
-    # Newest first: the position counted from the end keeps the order within a millisecond.
-    return [
-        Trade(wire, ms, row.price, row.size, row.side == "buy", row.uid)
-        for ms, row in reversed(list(rows))
-    ]
-
-
-def _forced(wire: str, rows: Iterable[tuple[int, _PastTrade]]) -> list[Liquidation]:
-    return [
-        Liquidation(wire, ms, row.price, row.size, row.side == "buy", row.uid)
-        for ms, row in rows
-        if row.type == _LIQUIDATION
-    ]
+    wire = instrument.wire
+    trades, forced = [], []
+    for ms, row in reversed(list(zip(times, answer.history, strict=True))):
+        is_buy = row.side == "buy"
+        if row.type in _IN_THE_BOOK:
+            trades.append(Trade(wire, ms, row.price, row.size, is_buy, row.uid))
+        if row.type == _LIQUIDATION:
+            forced.append(Liquidation(wire, ms, row.price, row.size, is_buy, row.uid))
+    return Past(trades, following, liquidations=forced)
 
 
 def _before(instrument: Instrument, ms: int) -> Request:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from aggr_server import clock
 from aggr_server.bars import BarBuilder
 from aggr_server.exchanges.base import (
     USD_QUOTES,
@@ -25,6 +26,7 @@ from tests.unit.aggr_server.exchanges import fixture_files
 from tests.unit.aggr_server.exchanges.fixture_files import NAMES, Fixtures, Markets, parse_all
 
 EXACT = 1e-9
+SOON_MS = 5_000
 LONGEST_MESSAGE = 32_768
 
 
@@ -221,12 +223,16 @@ def _streams(
     return streams[:wanted]
 
 
-def test_recovery_asks_for_the_window_and_no_more(venue: Fixtures) -> None:
+def test_recovery_asks_for_the_window_and_no_more(
+    venue: Fixtures, monkeypatch: pytest.MonkeyPatch
+) -> None:
     adapter = venue.adapter
     listed = {adapter.market(i): i for i in venue.instruments}
     for file, recovery in venue.recoveries.items():
         instrument = listed[recovery.market]
         window = Window(recovery.from_ms, recovery.to_ms)
+        # Some venues only know how long ago something was.
+        monkeypatch.setattr(clock, "now_ms", lambda to_ms=recovery.to_ms: to_ms + SOON_MS)
         request = adapter.past(instrument, window)
         trades: dict[Any, Trade] = {}
         orders: dict[Any, Liquidation] = {}
