@@ -37,10 +37,11 @@ class Span(msgspec.Struct):
 class GapBook:
     """Spans of every stream: open, then over, then fetched in whole or in part, or final.
 
-    The spans of a stream never overlap, and adjoining ones that are not final are one. A gap is
-    reported every second while it is open, once when it has ended, and once more whenever what was
-    missed has been fetched: shorter, or empty. `fetched` takes effect by `settle`, called when the
-    bars that were rebuilt have been handed out: what is kept on disk is never ahead of them.
+    The spans of a stream never overlap: a gap that begins inside one that may still be fetched
+    goes on as that. A gap is reported every second while it is open, once when it has ended, and
+    once more whenever what was missed has been fetched: shorter, or empty. `fetched` takes effect
+    by `settle`, called when the bars that were rebuilt have been handed out: what is kept on disk
+    is never ahead of them.
     """
 
     def __init__(self, interval_s: int = 1) -> None:
@@ -60,7 +61,7 @@ class GapBook:
             return
         self.version += 1
         from_s = self._floor(from_s)
-        if spans and spans[-1].to_s >= from_s:
+        if spans and spans[-1].to_s > from_s:
             last = spans[-1]
             self.add(market, kind, from_s, last.to_s, reason)
             if not last.final:
