@@ -77,7 +77,7 @@ class Feed:
     @property
     def is_live(self) -> bool:
         """Whether data flows."""
-        return self.current is not None and self.current.state is State.LIVE
+        return any(connection.state is State.LIVE for connection in self._lives)
 
     @property
     def state(self) -> State:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import time
 
-from aggr_server.throttle import Backoff, Occasionally, Pacer
+from aggr_server.throttle import Backoff, Budget, Occasionally, Pacer
 
 
 def test_delays_stay_under_a_bound_that_doubles_up_to_the_cap() -> None:
@@ -38,3 +38,17 @@ async def test_turns_are_spaced() -> None:
     for _ in range(3):
         await pacer.turn()
     assert time.monotonic() - started >= 0.04
+
+
+def test_a_budget_allows_a_burst_and_then_a_rate() -> None:
+    budget = Budget(3, refill_s=10.0)
+    assert [budget.spend(0.0) for _ in range(4)] == [True, True, True, False]
+    assert not budget.spend(9.0)
+    assert budget.spend(11.0)
+    assert not budget.spend(12.0)
+
+
+def test_a_budget_does_not_grow_beyond_its_burst() -> None:
+    budget = Budget(2, refill_s=1.0)
+    assert [budget.spend(1e6) for _ in range(3)] == [True, True, False]
+    assert [budget.spend(2e6) for _ in range(3)] == [True, True, False]
