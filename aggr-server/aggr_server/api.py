@@ -1,4 +1,4 @@
-"""The collector over HTTP: what the aggr charting client asks for, health and metrics."""
+"""The collector over HTTP: what the aggr charting client asks for, markets, health, metrics."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from urllib.parse import unquote
 import msgspec
 from aiohttp import web
 
+from aggr_server import clock
 from aggr_server.collector import Collector
-from aggr_server.feed import now_ms
 from aggr_server.figures import watch
-from aggr_server.health import health
+from aggr_server.health import health, markets
 from aggr_server.history import COLUMNS, History, timeframe_of
 from aggr_server.influx import InfluxError, InfluxUnavailable
 from aggr_server.log import kv
@@ -42,6 +42,7 @@ class Api:
         app = web.Application(middlewares=[_answer_everyone])
         app.router.add_get("/", self._root)
         app.router.add_get("/products", self._products)
+        app.router.add_get("/markets", self._markets)
         app.router.add_get("/historical/{rest:.*}", self._historical)
         app.router.add_get("/health", self._health)
         app.router.add_get("/metrics", self._metrics)
@@ -52,6 +53,9 @@ class Api:
 
     async def _products(self, _: web.Request) -> web.Response:
         return _json(sorted(self._collector.records()))
+
+    async def _markets(self, _: web.Request) -> web.Response:
+        return _json(markets(self._collector))
 
     async def _health(self, _: web.Request) -> web.Response:
         answer = health(self._collector)
@@ -79,13 +83,14 @@ class Api:
             return _error(400, f"no bars of {length_ms} ms are stored")
         if to_ms > MAX_TIME_MS:
             return _error(400, "times are in milliseconds")
-        markets = [name for part in parts[3].split("+") if (name := unquote(part).strip())]
+        # The client encodes the list as a whole, its plus signs included.
+        names = [name for part in unquote(parts[3]).split("+") if (name := part.strip())]
         recent = self._collector.builder.recent(
-            -(-from_ms // 1000), -(-to_ms // 1000), markets or None
+            -(-from_ms // 1000), -(-to_ms // 1000), names or None
         )
         try:
             results = await self._history.fetch(
-                timeframe, from_ms, to_ms, markets, now_ms(), recent
+                timeframe, from_ms, to_ms, names, clock.now_ms(), recent
             )
         except (InfluxError, InfluxUnavailable) as error:
             if self._complain():

@@ -42,13 +42,12 @@ class Outlet:
     def emit(self, closed: Closed) -> None:
         """Hand a closed period on; waits for a write to the page cache at most."""
         self._seq += 1
-        published_ms = clock.now_ms()
         message = ClosedSecond(
             collector=self._collector,
             epoch=self._epoch,
             seq=self._seq,
             second=closed.second,
-            published_ms=published_ms,
+            published_ms=clock.now_ms(),
             last_trade_ms=closed.last_trade_ms,
             bars=closed.bars,
             amended=closed.amended,
@@ -57,7 +56,4 @@ class Outlet:
         self.spool.append(message)
         self.writer.wake()
         self.bus.publish(message)
-        self.metrics.bars.inc(len(closed.bars))
-        self.metrics.amended.inc(len(closed.amended))
-        if closed.last_trade_ms is not None:
-            self.metrics.latency.observe((published_ms - closed.last_trade_ms) / 1000)
+        self.metrics.count(message)
