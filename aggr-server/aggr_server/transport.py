@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from logging import CRITICAL, getLogger
-from typing import Protocol
+from typing import Protocol, cast
 
 from picows import (
     WSCloseCode,
@@ -227,10 +227,8 @@ class _Reader(asyncio.BufferedProtocol):
     """
 
     def __init__(self, transport: asyncio.Transport, listener: _Listener, batch: int) -> None:
-        inner = transport.get_protocol()
-        assert isinstance(inner, asyncio.BufferedProtocol)
         self.reason = ""
-        self._inner = inner
+        self._inner = cast(asyncio.BufferedProtocol, transport.get_protocol())
         self._transport = transport
         self._listener = listener
         self._batch = batch
