@@ -87,6 +87,7 @@ class _Answer(msgspec.Struct):
     channel: str = ""
     event: str = ""
     error: _Error | None = None
+    payload: list[str] = []
 
 
 class _Pair(msgspec.Struct):
@@ -339,8 +340,7 @@ def _parse_answer(frame: bytes) -> Sequence[Event]:
         return NOTHING
     if answer.error is None:
         return (Ack(),)
-    reason = answer.error.message.strip() or "refused"
-    last = reason.rpartition(" ")[2]
-    wire = last if "_" in last and reason.startswith("unknown") else ""
+    # One pair that does not exist is enough: none of the others is subscribed to either.
+    wire = answer.payload[0] if len(answer.payload) == 1 else ""
     kind: StreamKind = "liquidations" if answer.channel.endswith("liquidates") else "trades"
-    return (Rejection(reason, wire, kind),)
+    return (Rejection(answer.error.message.strip() or "refused", wire, kind),)

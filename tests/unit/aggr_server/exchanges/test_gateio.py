@@ -97,12 +97,16 @@ def test_pings_bear_the_time() -> None:
     assert msgspec.json.decode(GATE.ping("btc", 7)) == {"time": 7, "channel": "futures.ping"}
 
 
-def test_a_refusal_without_a_name_blames_nobody() -> None:
+def test_a_refusal_of_several_blames_none_of_them() -> None:
+    """One pair that does not exist keeps the others of the same message from being sent, too."""
     frame = (
-        b'{"time":1,"channel":"futures.trades","event":"subscribe",'
-        b'"error":{"code":1,"message":"invalid argument struct"}}'
+        b'{"time":1,"channel":"spot.trades","event":"subscribe","payload":["X_USDT","ETH_USDT"],'
+        b'"error":{"code":2,"message":"unknown currency pair: X_USDT"},"result":{"status":"fail"}}'
     )
-    assert GATE.parse(frame) == (Rejection("invalid argument struct", "", "trades"),)
+    reason = "unknown currency pair: X_USDT"
+    assert GATE.parse(frame) == (Rejection(reason, "", "trades"),)
+    alone = frame.replace(b',"ETH_USDT"', b"")
+    assert GATE.parse(alone) == (Rejection(reason, "X_USDT", "trades"),)
 
 
 def _past(times_ms: list[int]) -> bytes:
