@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 
@@ -19,3 +20,14 @@ def through_gateway(url: str, gateway: str) -> str:
     query = f"?{exchange.query}" if exchange.query else ""
     path = front.path.rstrip("/")
     return f"{scheme}://{front.netloc}{path}/{exchange.hostname}{exchange.path}{query}"
+
+
+def through_all(value: Any, gateway: str) -> Any:
+    """`through_gateway` for every URL in nested dicts and lists; anything else stays as it is."""
+    if isinstance(value, dict):
+        return {key: through_all(item, gateway) for key, item in value.items()}
+    if isinstance(value, list):
+        return [through_all(item, gateway) for item in value]
+    if isinstance(value, str) and value.startswith(("http://", "https://", "ws://", "wss://")):
+        return through_gateway(value, gateway)
+    return value
