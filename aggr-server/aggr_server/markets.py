@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import inf
 
 from aggr_server import clock, wire
 from aggr_server.bars import Fill, Series
 from aggr_server.dedup import Numbers, RecentIds
 from aggr_server.exchanges.base import Adapter, Instrument, Liquidation, Trade
+
+ABSURD_USD = 1e12
+"""No price is that high and no trade that large: whatever says so is not read as it was meant."""
 
 LAG_SAMPLE = 16
 """The lag is measured on every trade whose count is a multiple of this."""
@@ -80,7 +82,7 @@ class MarketState:
         notional = size * self._contract
         if not self._inverse:
             notional *= price
-        if not (0.0 < price < inf and size > 0.0 and 0.0 < notional < inf):
+        if not (0.0 < price < ABSURD_USD and size > 0.0 and 0.0 < notional < ABSURD_USD):
             self.invalid += 1
             return
         numbers, ts_ms, order = self._numbers, trade.ts_ms, trade.order
@@ -118,7 +120,7 @@ class MarketState:
         notional = size * self._contract
         if not self._inverse:
             notional *= price
-        if not (0.0 < price < inf and size > 0.0 and 0.0 < notional < inf):
+        if not (0.0 < price < ABSURD_USD and size > 0.0 and 0.0 < notional < ABSURD_USD):
             self.invalid += 1
             return
         seen, ts_ms = self._seen_forced, event.ts_ms
@@ -174,7 +176,7 @@ class MarketState:
         ids: set[int | str] = set()
         for t in trades:
             notional = t.size * self._contract * (1.0 if self._inverse else t.price)
-            if not (0.0 < t.price < inf and t.size > 0.0 and 0.0 < notional < inf):
+            if not (0.0 < t.price < ABSURD_USD and t.size > 0.0 and 0.0 < notional < ABSURD_USD):
                 self.invalid += 1
             elif from_ms <= t.ts_ms < to_ms and (t.id == "" or t.id not in ids):
                 ids.add(t.id)

@@ -69,7 +69,10 @@ def test_trades_without_an_id_all_count() -> None:
 
 @pytest.mark.parametrize(
     ("price", "size"),
-    [(0.0, 1.0), (-1.0, 1.0), (1.0, 0.0), (float("nan"), 1.0), (1.0, float("inf"))],
+    [
+        *((0.0, 1.0), (-1.0, 1.0), (1.0, 0.0), (float("nan"), 1.0), (1.0, float("inf"))),
+        *((1e13, 1e-6), (1.0, 1e13)),
+    ],
 )
 def test_impossible_numbers_are_refused_and_counted(price: float, size: float) -> None:
     market, builder = _market("BTC-USDT")
