@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -25,9 +25,15 @@ SUMS = ("open", "high", "low", "close", "vbuy", "vsell", "cbuy", "csell")
 
 
 class CollectorProcess:
-    """`python -m aggr_server` on `venue`, restartable on the same folder."""
+    """`python -m aggr_server` on `venue`, restartable on the same folder.
 
-    def __init__(self, venue: Venue, folder: Path, env: dict[str, str]) -> None:
+    `prefix`: a command that becomes the collector, in surroundings of its making.
+    """
+
+    def __init__(
+        self, venue: Venue, folder: Path, env: dict[str, str], prefix: Sequence[str] = ()
+    ) -> None:
+        self._prefix = prefix
         self.log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
         self._env = {
@@ -44,9 +50,24 @@ class CollectorProcess:
     def start(self) -> None:
         """Start it; it is not waited for."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "aggr_server"], env=self._env, stdout=log, stderr=log
-            )
+            command = [*self._prefix, sys.executable, "-m", "aggr_server"]
+            self._process = subprocess.Popen(command, env=self._env, stdout=log, stderr=log)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the last one started."""
+        assert self._process
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self._env['PORT']}"
 
     def kill(self) -> None:
         """End it as a crash would."""
