@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 from redis.asyncio import Redis
 
-from aggr_server import clock, shards, state
+from aggr_server import ccxt_markets, clock, shards, state
 from aggr_server.bars import BarBuilder, Series
 from aggr_server.bus import Bus
 from aggr_server.discovery import Selection
@@ -255,7 +255,7 @@ class Collector:
         self.builder.advance(now)
         from_s = self.builder.next_s if last_s is None else last_s + 1 - UNCERTAIN_S
         for market, kinds in saved.followed.items():
-            if market.partition(":")[0] not in self._venue_of:
+            if ccxt_markets.split(market)[0] not in self._venue_of:
                 self.gaps.close(market, from_s)
                 continue
             self._keeper.followed[market] = kinds

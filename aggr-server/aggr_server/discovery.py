@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from logging import getLogger
 
-from aggr_server import clock, exchanges
+from aggr_server import ccxt_markets, clock, exchanges
 from aggr_server.exchanges.base import UNREADABLE, USD_QUOTES, Adapter, Instrument, Request
 from aggr_server.instruments import InstrumentCache
 from aggr_server.log import kv
@@ -126,21 +126,30 @@ def canonical(markets: Iterable[str]) -> list[str]:
     """`EXCHANGE:symbol` with aliases of exchanges replaced. Raises `ValueError`."""
     names = []
     for market in markets:
-        exchange, colon, symbol = market.partition(":")
-        if not colon or not symbol:
+        exchange, symbol = ccxt_markets.split(market)
+        if not symbol:
             raise ValueError(f"{market!r} is no market: write EXCHANGE:symbol")
-        names.append(f"{exchanges.get(exchange).name}:{symbol}")
+        names.append(f"{named(exchange).name}:{symbol}")
     return names
+
+
+def named(exchange: str) -> Adapter:
+    """The adapter of an exchange, or of `CCXT:exchange`. Raises `ValueError`."""
+    prefix, _, id = exchange.partition(":")
+    if prefix.upper() == ccxt_markets.PREFIX:
+        return ccxt_markets.adapter(id)
+    return exchanges.get(exchange)
 
 
 def chosen_adapters(settings: CollectorSettings) -> list[Adapter]:
     """The venues the settings ask for. Raises `ValueError` naming the setting at fault."""
     try:
         setting = "AGGR_MARKETS"
-        named = [market.partition(":")[0] for market in canonical(settings.aggr_markets)]
+        markets = canonical(settings.aggr_markets)
+        chosen = [named(ccxt_markets.split(market)[0]) for market in markets]
         setting = "AGGR_EXCHANGES"
-        asked = [exchanges.get(name).name for name in settings.aggr_exchanges]
+        asked = [named(exchange) for exchange in settings.aggr_exchanges]
     except ValueError as error:
         raise ValueError(f"{setting}: {error}") from error
-    names = set(named) or set(asked) or set(exchanges.known())
-    return [adapter for name, adapter in exchanges.known().items() if name in names]
+    found = chosen or asked or exchanges.known().values()
+    return sorted(set(found), key=lambda adapter: adapter.name)

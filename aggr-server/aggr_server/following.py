@@ -10,6 +10,8 @@ from typing import Protocol
 import aiohttp
 
 from aggr_server import clock
+from aggr_server.ccxt_link import CcxtLink
+from aggr_server.ccxt_markets import is_ccxt
 from aggr_server.discovery import Selection, listings
 from aggr_server.entrance import asking
 from aggr_server.exchanges.base import Adapter, Instrument, StreamKind
@@ -20,7 +22,7 @@ from aggr_server.log import kv
 from aggr_server.markets import MarketState
 from aggr_server.offset import VenueClock
 from aggr_server.recovery import Forced, Recovery
-from aggr_server.rest import VenueRest
+from aggr_server.rest import Rest, VenueRest
 from aggr_server.settings import CollectorSettings
 from aggr_server.shards import Shard
 from aggr_server.transport import Connector
@@ -70,8 +72,10 @@ class Venue:
         self.problem = ""
         self.is_listed = False
         self.clock = VenueClock()
-        self.rest = VenueRest(
-            adapter.name, adapter.rest_spacing_s, session, settings.exchange_gateway
+        gateway = settings.exchange_gateway
+        self._link = CcxtLink(adapter.exchange_id, gateway) if is_ccxt(adapter) else None
+        self.rest: Rest = self._link or VenueRest(
+            adapter.name, adapter.rest_spacing_s, session, gateway
         )
         self.recovery = Recovery(
             adapter,
@@ -86,10 +90,10 @@ class Venue:
         self._feeds = VenueFeeds(
             adapter,
             [],
-            connector,
+            self._link or connector,
             owner,
             self.recovery,
-            settings.exchange_gateway,
+            gateway,
             settings.aggr_batch_size,
             ask=asking(session),
             busy=busy,
@@ -108,10 +112,14 @@ class Venue:
 
     async def run(self) -> None:
         """Find, feed and fetch for ever."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._list())
-            group.create_task(self._feeds.run())
-            group.create_task(self.recovery.run())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._list())
+                group.create_task(self._feeds.run())
+                group.create_task(self.recovery.run())
+        finally:
+            if self._link:
+                await self._link.close()
 
     def kinds(self, instrument: Instrument) -> list[StreamKind]:
         """The kinds of data the venue has of an instrument."""
