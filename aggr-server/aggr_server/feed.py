@@ -203,7 +203,8 @@ class Feed:
             group.create_task(self._retire(before))
         if self._renewed is not None:
             self._renewed(self)
-        _log.info("feed live %s", kv(feed=self.name, streams=len(successor.lanes)))
+        if self._complain("live"):
+            _log.info("feed live %s", kv(feed=self.name, streams=len(successor.lanes)))
 
     async def _live(self, connection: Connection) -> None:
         try:
@@ -231,7 +232,7 @@ class Feed:
             self._breaks.reset()
         delay_s = (self._breaks if connection.live_ms else self._failures).next()
         self._resume_s = max(self._resume_s, clock.monotonic() + delay_s)
-        if self._complain() or connection.live_ms:
+        if self._complain("broke"):
             _log.warning(
                 "feed broke %s",
                 kv(feed=self.name, error=error, retry_s=round(delay_s, 1)),

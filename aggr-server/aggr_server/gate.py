@@ -26,20 +26,19 @@ _log = getLogger(__name__)
 
 
 class _Host:
-    """One host of the venue. `settled`: no trial of a host that had refused us is under way."""
+    """One host of the venue. `status`: with which it turned us away; 0 if it did not."""
 
     def __init__(self) -> None:
         self.closed_until = 0.0
         self.status = 0
-        self.settled = asyncio.Event()
-        self.settled.set()
+        self.one_at_a_time = asyncio.Lock()
 
 
 class Gate:
-    """Connection attempts of a whole venue, `spacing_s` apart.
+    """Connection attempts of a whole venue: `spacing_s` apart, and one at a time at each host.
 
     After a refusal that concerns our address (403, 418, 429, 451) nobody asks that host again
-    until the time it named, or a long one, has passed. Then one asks, the others wait for the
+    until the time it named, or a long one, has passed; then one asks and the others wait for the
     answer.
     """
 
@@ -52,33 +51,16 @@ class Gate:
     async def attempt(self, host: str) -> AsyncIterator[None]:
         """Wait until `host` may be asked, and learn from a `Refused` how it answered."""
         state = self._hosts.setdefault(host, _Host())
-        await self._pass(state)
-        try:
-            yield
-        except Refused as error:
-            self._refused(host, state, error)
-            raise
-        else:
-            self._open(host, state)
-        finally:
-            state.settled.set()
-
-    async def _pass(self, host: _Host) -> None:
-        while True:
-            await host.settled.wait()
-            if (wait_s := host.closed_until - clock.monotonic()) > 0:
+        async with state.one_at_a_time:
+            if (wait_s := state.closed_until - clock.monotonic()) > 0:
                 await clock.sleep(wait_s)
-                continue
-            if host.status:
-                host.settled.clear()
+            await self._pacer.turn()
             try:
-                await self._pacer.turn()
-            except asyncio.CancelledError:
-                host.settled.set()
+                yield
+            except Refused as error:
+                self._refused(host, state, error)
                 raise
-            if host.closed_until <= clock.monotonic():
-                return
-            host.settled.set()
+            self._opened(host, state)
 
     def _refused(self, name: str, host: _Host, error: Refused) -> None:
         if error.status in _BLOCKS:
@@ -104,7 +86,7 @@ class Gate:
         host.status = error.status or 429
         host.closed_until = clock.monotonic() + delay_s + random.uniform(0.0, 0.05 * delay_s)
 
-    def _open(self, name: str, host: _Host) -> None:
+    def _opened(self, name: str, host: _Host) -> None:
         if host.status in _BLOCKS:
             _log.info("exchange accepts this address again %s", kv(exchange=self._venue, host=name))
         host.status = 0

@@ -37,9 +37,8 @@ class Rate:
     def observe(self, elapsed_s: float, events: int) -> None:
         """`events` came in `elapsed_s`."""
         self._observed_s += elapsed_s
-        self.per_s += (
-            elapsed_s / min(MEMORY_S, self._observed_s) * (events / elapsed_s - self.per_s)
-        )
+        weight = min(1.0, elapsed_s / min(MEMORY_S, self._observed_s))
+        self.per_s += weight * (events / elapsed_s - self.per_s)
         if events and self._ticks < ESTABLISHED_TICKS:
             self._ticks += 1
         self._events = min(ESTABLISHED_EVENTS, self._events + events)
@@ -68,7 +67,16 @@ class Watch:
     Forced orders (`sparse`) come in clusters: they are only ever judged by an established rate.
     """
 
-    __slots__ = ("_look_s", "_patience", "_seen_s", "_since_s", "heard", "rate", "sparse")
+    __slots__ = (
+        "_look_s",
+        "_patience",
+        "_seen_s",
+        "_since_s",
+        "_unheard_s",
+        "heard",
+        "rate",
+        "sparse",
+    )
 
     def __init__(self, *, sparse: bool = False) -> None:
         self.sparse = sparse
@@ -78,11 +86,13 @@ class Watch:
         self._since_s = 0.0
         self._seen_s = 0.0
         self._look_s = 0.0
+        self._unheard_s = 0.0
         self._patience = 1.0
 
     def begin(self, now_s: float) -> None:
         """A connection has just confirmed the stream."""
         self._since_s = self._seen_s = self._look_s = now_s
+        self._unheard_s = 0.0
         self.heard = False
 
     def observe(self, now_s: float, elapsed_s: float, events: int) -> None:
@@ -92,8 +102,11 @@ class Watch:
         """
         if now_s - self._since_s < SETTLING_S:
             return
-        if elapsed_s > 0:
-            self.rate.observe(elapsed_s, events)
+        # A silence counts when it is over: while it lasts it must not make itself seem normal.
+        self._unheard_s += elapsed_s
+        if events and self._unheard_s > 0:
+            self.rate.observe(self._unheard_s, events)
+            self._unheard_s = 0.0
         if events:
             self.heard = True
             self._seen_s = self._look_s = now_s

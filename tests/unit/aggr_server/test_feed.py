@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -21,7 +21,7 @@ SPEED = 200
 
 
 @pytest.fixture(autouse=True)
-def fast() -> AsyncIterator[None]:
+def _fast() -> Iterator[None]:
     clock.adjust(f"1700000000000*{SPEED}")
     yield
     clock.adjust("")

@@ -198,7 +198,7 @@ async def test_one_that_stays_mute_is_not_called_live_and_ends_in_an_error(
         bench.oracle.newest = {"BTC": 1 << 50}
         bench.speaker.muted = {"BTC:trades"}
         await bench.reports.next("lost")
-        await clock.sleep(300)
+        await clock.sleep(200)
         assert ("TOY:BTC", "trades") not in bench.reports.now_live
         assert 3 <= len(bench.speaker.lines) <= 9
         errors = [r for r in caplog.records if r.levelno == logging.ERROR]
@@ -222,7 +222,7 @@ async def test_forced_orders_alone_are_restarted_when_they_alone_stop() -> None:
 
 async def test_rare_forced_orders_raise_no_suspicion() -> None:
     async with running(("BTC",), {"BTC:trades": 0.2}, toy=Both) as bench:
-        await clock.sleep(400)
+        await clock.sleep(150)
         assert bench.reports.count("lost") == 0
         assert len(bench.speaker.lines) == 1
 
@@ -253,10 +253,10 @@ async def test_questions_are_bounded() -> None:
     coins = tuple(f"C{n}" for n in range(300))
     toy = type("Wide", (Toy,), {"channels": {"all": Channel(url="wss://x", max_streams=300)}})
     async with running(coins, {}, toy=toy) as bench:
-        await clock.sleep(600)
+        await clock.sleep(300)
         assert bench.reports.count("lost") == 0
         assert len(bench.speaker.lines) == 1
-        assert 250 <= len(bench.oracle.asked) <= 20 + 600 / 2 + 10
+        assert 120 <= len(bench.oracle.asked) <= 20 + 300 / 2 + 10
 
 
 async def test_markets_come_and_go_while_the_others_go_on() -> None:
