@@ -1,0 +1,42 @@
+"""The whole collector with a market of the library ccxt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from aggr_server.settings import Connections
+from tests.integration.aggr_server.test_serve import collecting, now_ms, settings_for
+from tests.integration.aggr_server.waiting import until
+from tests.unit.aggr_server.ccxt_venue import EXCHANGE, CcxtVenue
+
+MARKET = f"CCXT:{EXCHANGE}:BTC/USD"
+
+
+async def test_what_a_break_missed_is_fetched_by_the_library(
+    tmp_path: Path, connections: Connections, redis: Redis
+) -> None:
+    async with CcxtVenue().running() as venue:
+        settings = settings_for(
+            connections, venue.url, tmp_path, aggr_exchanges=(), aggr_markets=(MARKET,)
+        )
+        async with collecting(venue, settings, redis) as stack:  # type: ignore[arg-type]
+            await venue.subscribed.wait()
+            await until(lambda: bool(stack.messages) and not stack.messages[-1].gaps)
+            await until(lambda: stack.messages[-1].second not in stack.gap_seconds())
+            received_ms = now_ms()
+            await venue.send(1, received_ms)
+            await until(lambda: received_ms // 1000 in stack.bars())
+            bar = stack.bars()[received_ms // 1000]
+            assert (bar.market, bar.cbuy, bar.vbuy) == (MARKET, 1, 25_000.0)
+            await venue.break_off()
+            missed_ms = now_ms() + 5
+            venue.happen(2, missed_ms, 40_000.0)
+            await venue.subscribed.wait()
+            await until(lambda: bool(stack.gap_seconds()))
+            await venue.send(3, now_ms())
+            second = missed_ms // 1000
+            await until(lambda: second in stack.bars() and second not in stack.gap_seconds())
+            bar = stack.bars()[second]
+            assert (bar.low, bar.vbuy % 25_000) == (40_000.0, 20_000.0)
