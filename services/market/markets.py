@@ -12,7 +12,7 @@ from aggr_server.influx import InfluxClient
 from aggr_server.log import kv
 from aggr_server.wire import MARKETS_KEY, MARKETS_MEASUREMENT, Market
 
-USD_QUOTES = frozenset({"USD", "USDT", "USDC", "FDUSD", "DAI", "TUSD", "BUSD"})
+USD_QUOTES = frozenset({"USD", "USDT", "USDC", "FDUSD", "USD1", "DAI", "TUSD", "BUSD"})
 """Quotes that count as one US dollar. Markets quoted in anything else take no part."""
 
 _CLASSES = ("spot", "perp")

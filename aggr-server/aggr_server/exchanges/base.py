@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 StreamKind = Literal["trades", "liquidations"]
 
-USD_QUOTES = frozenset({"USD", "USDT", "USDC", "FDUSD", "DAI", "TUSD", "BUSD"})
+USD_QUOTES = frozenset({"USD", "USDT", "USDC", "FDUSD", "USD1", "DAI", "TUSD", "BUSD"})
 """Quotes worth a dollar; bars are kept in dollars, so only these are collected."""
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from aggr_server import ccxt_markets
+from aggr_server.discovery import chosen_adapters
 from aggr_server.exchanges.base import Ack, Instrument, Rejection, Trade, Window
 from aggr_server.markets import sizes
+from aggr_server.settings import CollectorSettings
 
 KRAKEN = ccxt_markets.adapter("kraken")
 
@@ -28,6 +34,25 @@ def test_a_market_is_named_by_exchange_and_unified_symbol() -> None:
 def test_an_exchange_the_library_does_not_know(name: str) -> None:
     with pytest.raises(ValueError, match=f"no exchange '{name}'"):
         ccxt_markets.adapter(name)
+
+
+def test_the_settings_name_them_among_others() -> None:
+    markets = ("CCXT:kraken:BTC/USD", "BYBIT:BTCUSDT", "ccxt:Kraken:ETH/USD")
+    chosen = chosen_adapters(CollectorSettings(aggr_markets=markets))
+    assert [adapter.name for adapter in chosen] == ["BYBIT", "CCXT:kraken"]
+    with pytest.raises(ValueError, match="AGGR_MARKETS: ccxt has no exchange 'nope'"):
+        chosen_adapters(CollectorSettings(aggr_markets=("CCXT:nope:BTC/USD",)))
+    with pytest.raises(ValueError, match="is no market"):
+        chosen_adapters(CollectorSettings(aggr_markets=("CCXT:kraken",)))
+
+
+def test_the_library_is_not_loaded_unless_it_is_asked_for() -> None:
+    code = (
+        "import sys; from aggr_server import serve, settings, discovery;"
+        "discovery.chosen_adapters(settings.CollectorSettings()); sys.exit('ccxt' in sys.modules)"
+    )
+    package = Path(ccxt_markets.__file__).parents[1]
+    assert subprocess.run([sys.executable, "-c", code], cwd=package, check=False).returncode == 0
 
 
 def test_units_come_from_the_library() -> None:
