@@ -47,14 +47,14 @@ class Series:
     """
 
     __slots__ = (
-        "_current",
-        "_interval_ms",
         "_last_ms",
-        "_period",
         "builder",
+        "current",
         "first_s",
+        "from_ms",
         "last_price",
         "market",
+        "to_ms",
     )
 
     def __init__(self, market: str, builder: BarBuilder) -> None:
@@ -64,32 +64,26 @@ class Series:
         self.last_price = 0.0
         """Price of the last closed trade; 0 if there was none."""
         self.builder = builder
-        self._interval_ms = builder.interval_s * 1000
-        self._period = -1
-        self._current = Sums()
+        self.from_ms = self.to_ms = 0
+        self.current = Sums()
+        """The open period of [`from_ms`, `to_ms`): its trades may be added without asking."""
         self._last_ms = 0
 
     def trade(
         self, ts_ms: int, price: float, notional: float, is_buy: bool, order: int = 0
     ) -> bool:
-        """Count a trade; False if it is too old, too far ahead, or from before `first_s`."""
-        period = ts_ms // self._interval_ms
-        if period == self._period:
-            sums = self._current
-        else:
-            found = self._find(period)
-            if found is None:
-                return False
-            sums = found
-        sums.add(ts_ms, order, price, notional, is_buy)
-        return True
+        """Count a trade; False if `at` refuses it."""
+        sums = self.current if self.from_ms <= ts_ms < self.to_ms else self.at(ts_ms)
+        if sums is not None:
+            sums.add(ts_ms, order, price, notional, is_buy)
+        return sums is not None
 
     def liquidation(self, ts_ms: int, price: float, notional: float, is_buy: bool) -> bool:
-        """Count a forced order; it moves neither prices nor volumes. False as in `trade`.
+        """Count a forced order; it moves neither prices nor volumes. False if `at` refuses it.
 
         `price` serves only a market that has never traded since it is followed.
         """
-        sums = self._find(ts_ms // self._interval_ms)
+        sums = self.at(ts_ms)
         if sums is None:
             return False
         if is_buy:
@@ -116,16 +110,20 @@ class Series:
         else:
             self.builder.miss(self, second)
 
-    def _find(self, period: int) -> Sums | None:
+    def at(self, ts_ms: int) -> Sums | None:
+        """Where a trade of that time is to be added.
+
+        None, and counted, if that is too old, too far ahead, or before `first_s`.
+        """
         builder = self.builder
-        second = period * builder.interval_s
+        second = builder.period(ts_ms)
         if second < self.first_s:
             builder.early += 1
             return None
         sums = builder.sums(self, second)
         if sums is not None and second >= builder.next_s:
-            self._period = period
-            self._current = sums
+            self.current = sums
+            self.from_ms, self.to_ms = second * 1000, (second + builder.interval_s) * 1000
         return sums
 
     def close(self, second: int, sums: Sums) -> Bar:
@@ -133,8 +131,8 @@ class Series:
 
         A period with nothing but forced orders stands at the last price known when it closed.
         """
-        if self._current is sums:
-            self._period = -1
+        if self.current is sums:
+            self.from_ms = self.to_ms = 0
         if sums.last_ms > self._last_ms:
             self._last_ms = sums.last_ms
             self.last_price = sums.close

@@ -12,9 +12,6 @@ from aggr_server.exchanges.base import Adapter, Instrument, Liquidation, Trade
 ABSURD_USD = 1e12
 """No price is that high and no trade that large: whatever says so is not read as it was meant."""
 
-LAG_SAMPLE = 16
-"""The lag is measured on every trade whose count is a multiple of this."""
-
 
 def sizes(instrument: Instrument, price: float, size: float) -> tuple[float, float] | None:
     """Base coins and quote notional of a published size; None if the contract is unknown."""
@@ -30,7 +27,7 @@ class MarketState:
     """One followed market.
 
     `last_trade_ms`, `last_liquidation_ms`: exchange times of the newest ones received. `lag_ms`:
-    from a trade to its reception, by both clocks, measured now and then.
+    from the first trade of the latest second to its reception, by both clocks.
     """
 
     __slots__ = (
@@ -78,41 +75,50 @@ class MarketState:
 
     def trade(self, trade: Trade) -> None:
         """Count a trade, unless it was counted before."""
-        price, size = trade.price, trade.size
-        notional = size * self._contract
+        price, ts_ms, order = trade.price, trade.ts_ms, trade.order
+        notional = trade.size * self._contract
         if not self._inverse:
             notional *= price
-        if not (0.0 < price < ABSURD_USD and size > 0.0 and 0.0 < notional < ABSURD_USD):
+        if not (0.0 < price < ABSURD_USD and 0.0 < notional < ABSURD_USD):
             self.invalid += 1
             return
-        numbers, ts_ms, order = self._numbers, trade.ts_ms, trade.order
-        if numbers is not None and order == numbers.next:
+        numbers = self._numbers
+        if numbers is None:
+            if not self._is_new(trade):
+                return
+        elif order == numbers.next:
             numbers.next = order + 1
-        elif not self._is_new(trade):
+        elif not numbers.add(order, ts_ms, self.last_trade_ms, clock.now_ms()):
+            self.duplicates += 1
             return
-        if self.series.trade(ts_ms, price, notional, trade.is_buy, order):
-            self.trades += 1
-            if not self.trades % LAG_SAMPLE:
-                self.lag_ms = clock.now_ms() - ts_ms
-        elif ts_ms >= self.series.first_s * 1000:
+        series = self.series
+        if series.from_ms <= ts_ms < series.to_ms:
+            series.current.add(ts_ms, order, price, notional, trade.is_buy)
+        elif not self._add_elsewhere(trade, notional):
             return
+        self.trades += 1
         if ts_ms > self.last_trade_ms:
             self.last_trade_ms = ts_ms
 
+    def _add_elsewhere(self, trade: Trade, notional: float) -> bool:
+        """Add a trade of another period than the current one; False if it does not count."""
+        series, ts_ms = self.series, trade.ts_ms
+        counts = series.trade(ts_ms, trade.price, notional, trade.is_buy, trade.order)
+        if ts_ms > self.last_trade_ms and (counts or ts_ms < series.first_s * 1000):
+            self.last_trade_ms = ts_ms
+            self.lag_ms = clock.now_ms() - ts_ms
+        return counts
+
     def _is_new(self, trade: Trade) -> bool:
-        numbers, seen, newest_ms = self._numbers, self._seen, self.last_trade_ms
-        if numbers is not None:
-            known = not numbers.add(trade.order, trade.ts_ms, newest_ms, clock.now_ms())
-        elif trade.id == "":
-            return True
-        elif trade.ts_ms < seen.horizon_ms:
+        seen, ts_ms = self._seen, trade.ts_ms
+        if ts_ms < seen.horizon_ms:
             # Whether it was counted is no longer known.
-            self.series.too_old(trade.ts_ms)
+            self.series.too_old(ts_ms)
             return False
-        else:
-            known = not seen.add(trade.id, newest_ms)
-        self.duplicates += known
-        return not known
+        if seen.add(trade.id, self.last_trade_ms) or trade.id == "":
+            return True
+        self.duplicates += 1
+        return False
 
     def liquidation(self, event: Liquidation) -> None:
         """Count a forced order. Without ids, an equal one at the same time is a repetition."""
@@ -120,7 +126,7 @@ class MarketState:
         notional = size * self._contract
         if not self._inverse:
             notional *= price
-        if not (0.0 < price < ABSURD_USD and size > 0.0 and 0.0 < notional < ABSURD_USD):
+        if not (0.0 < price < ABSURD_USD and 0.0 < notional < ABSURD_USD):
             self.invalid += 1
             return
         seen, ts_ms = self._seen_forced, event.ts_ms
@@ -176,7 +182,7 @@ class MarketState:
         ids: set[int | str] = set()
         for t in trades:
             notional = t.size * self._contract * (1.0 if self._inverse else t.price)
-            if not (0.0 < t.price < ABSURD_USD and t.size > 0.0 and 0.0 < notional < ABSURD_USD):
+            if not (0.0 < t.price < ABSURD_USD and 0.0 < notional < ABSURD_USD):
                 self.invalid += 1
             elif from_ms <= t.ts_ms < to_ms and (t.id == "" or t.id not in ids):
                 ids.add(t.id)

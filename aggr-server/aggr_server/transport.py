@@ -155,7 +155,10 @@ class _Listener(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         # Asking for the type costs more than the length, which control frames have little of.
         if frame.payload_size > _MAX_CONTROL_BYTES and frame.fin and self._parts is None:
-            self._hand_on(frame.get_payload_as_bytes())
+            try:
+                self.taken += self.on_message(frame.get_payload_as_bytes()) or 1
+            except Exception as error:  # noqa: BLE001
+                self.end(error)  # receive_all raises it
         else:
             self._assemble(transport, frame)
 

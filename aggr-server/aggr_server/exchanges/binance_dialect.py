@@ -45,6 +45,7 @@ _REAL_EXECUTIONS = ("", "MARKET", "RPI")
 
 
 class _AggTrade(msgspec.Struct, gc=False):
+    e: Literal["aggTrade"]
     s: str
     a: int
     p: float
@@ -130,7 +131,7 @@ class _ExchangeInfo(msgspec.Struct):
 
 
 # Sizes and prices travel as text: lax decoding turns them into numbers on the way.
-_agg_trade = msgspec.json.Decoder(_AggTrade, strict=False)
+_decode_agg_trade = msgspec.json.Decoder(_AggTrade, strict=False).decode
 _agg_trade_frame = msgspec.json.Decoder(_AggTradeFrame, strict=False)
 _single_trade = msgspec.json.Decoder(_SingleTrade, strict=False)
 _single_trade_frame = msgspec.json.Decoder(_SingleTradeFrame, strict=False)
@@ -200,17 +201,12 @@ class BinanceDialect(Adapter):
 
         `{"e":"serverShutdown","E":1770123456789}`
         """
-        if b'"aggTrade"' in frame:
-            wrapped = b'"data"' in frame
-            a = _agg_trade_frame.decode(frame).data if wrapped else _agg_trade.decode(frame)
-            return (Trade(a.s, a.T, a.p, a.q, not a.m, a.a, a.a),)
-        if b'"trade"' in frame:
-            return _parse_single(frame)
-        if b'"forceOrder"' in frame:
-            return _parse_forced(frame)
-        if b'"id"' in frame:
-            return _parse_answer(frame)
-        return (Leaving("serverShutdown"),) if b'"serverShutdown"' in frame else NOTHING
+        # Nearly all frames are bare trades: decoding one is faster than searching it.
+        try:
+            a = _decode_agg_trade(frame)
+        except msgspec.DecodeError:
+            return _parse_other(frame)
+        return (Trade(a.s, a.T, a.p, a.q, not a.m, a.a, a.a),)
 
     def past(self, instrument: Instrument, window: Window) -> Request:
         """By time at first; the venue takes both ends only of an hour or less."""
@@ -229,6 +225,20 @@ class BinanceDialect(Adapter):
             return Past(trades)
         query = f"?symbol={instrument.wire}&fromId={rows[-1].a + 1}&limit={_PAGE}"
         return Past(trades, Request(self.agg_trades[instrument.channel] + query))
+
+
+def _parse_other(frame: bytes) -> Sequence[Event]:
+    if b'"aggTrade"' in frame:
+        wrapped = b'"data"' in frame
+        a = _agg_trade_frame.decode(frame).data if wrapped else _decode_agg_trade(frame)
+        return (Trade(a.s, a.T, a.p, a.q, not a.m, a.a, a.a),)
+    if b'"trade"' in frame:
+        return _parse_single(frame)
+    if b'"forceOrder"' in frame:
+        return _parse_forced(frame)
+    if b'"id"' in frame:
+        return _parse_answer(frame)
+    return (Leaving("serverShutdown"),) if b'"serverShutdown"' in frame else NOTHING
 
 
 def _parse_single(frame: bytes) -> Sequence[Event]:
