@@ -10,7 +10,7 @@ from pathlib import Path
 import uvloop
 
 from aggr_server import clock, decode, exchanges, log, shards
-from aggr_server.collector import ClockSetBack, NothingToCollect
+from aggr_server.collector import NothingToCollect
 from aggr_server.discovery import chosen_adapters
 from aggr_server.env import SettingsError, load
 from aggr_server.recordings import RecordingError
@@ -18,6 +18,7 @@ from aggr_server.replay import replay
 from aggr_server.segments import SpoolUnusable
 from aggr_server.serve import PortInUse, serve
 from aggr_server.settings import CollectorSettings
+from aggr_server.timekeeping import ClockSetBack
 
 BAD_USE_EXIT = 2
 BAD_SETTINGS_EXIT = 78  # EX_CONFIG of sysexits.h

@@ -27,6 +27,7 @@ from aggr_server.outlet import Outlet
 from aggr_server.recovery import Forced
 from aggr_server.settings import CollectorSettings
 from aggr_server.spool import Spool
+from aggr_server.timekeeping import BACKWARDS_MS, keep_time
 from aggr_server.transport import PicowsConnector
 from aggr_server.wire import Market
 from aggr_server.writer import Writer
@@ -36,22 +37,11 @@ MARKETS_EVERY_S = 3600
 UNCERTAIN_S = 2
 """The newest closed seconds may still have been awaiting trades when a collector died."""
 
-LONGEST_SLEEP_S = 0.5
-AT_ONCE_S = 60
-"""Periods closed before others get a turn, when many are due."""
-
-BACKWARDS_MS = 60_000
-"""A clock that was set back further than this makes the collector start anew."""
-
 _log = getLogger(__name__)
 
 
 class NothingToCollect(Exception):
     """The settings name no market that exists; the text says what to change."""
-
-
-class ClockSetBack(Exception):
-    """The clock was set back by more than can be waited for."""
 
 
 class Collector:
@@ -98,6 +88,7 @@ class Collector:
         self.last_turn_ms = 0
         self.lag_ms = 0.0
         self._settings = settings
+        self._grace_ms = settings.aggr_grace_ms
         self._state_file = folder / "gaps.json"
         self._keeper = state.Keeper(self._state_file, self.gaps)
         self._selection = Selection(settings)
@@ -140,7 +131,7 @@ class Collector:
         self._resume()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._keep_time())
+                group.create_task(keep_time(self.builder, self._grace_ms, self._turn))
                 group.create_task(self._keeper.run())
                 group.create_task(self.writer.run())
                 group.create_task(self.bus.run())
@@ -244,7 +235,7 @@ class Collector:
         saved = state.load(self._state_file)
         self.gaps.restore(saved.spans)
         now, last_s = clock.now_ms(), self.spool.last_second
-        interval_s, grace_ms = self.builder.interval_s, self._settings.aggr_grace_ms
+        interval_s, grace_ms = self.builder.interval_s, self._grace_ms
         if last_s is not None and last_s * 1000 > now + BACKWARDS_MS:
             _log.error("stored seconds lie in the future, check the clock %s", kv(last_s=last_s))
             last_s = None
@@ -262,34 +253,20 @@ class Collector:
             for kind in kinds:
                 self.gaps.begin(market, kind, from_s, "down")
 
-    async def _keep_time(self) -> None:
-        interval_s, grace_ms = self.builder.interval_s, self._settings.aggr_grace_ms
-        while True:
-            due_ms = (self.builder.next_s + interval_s) * 1000 + grace_ms
-            now = clock.now_ms()
-            if now >= due_ms:
-                self._turn(now, due_ms)
-                await clock.sleep(0)
-                continue
-            wait_ms = due_ms - now
-            if wait_ms > interval_s * 1000 + grace_ms + BACKWARDS_MS:
-                raise ClockSetBack(f"the clock was set back by about {wait_ms // 1000} s")
-            # A clock that jumps ahead is noticed soon, one that went back is waited for.
-            await clock.sleep(min(wait_ms / 1000, LONGEST_SLEEP_S))
-
-    def _turn(self, now: int, due_ms: int) -> None:
-        self.lag_ms = now - due_ms
+    def _turn(self, due_ms: int, now_ms: int) -> None:
+        """Close what is due; see `keep_time`."""
+        self.lag_ms = now_ms - due_ms
         self.metrics.loop_lag.observe(self.lag_ms / 1000)
         self._take_losses()
         for venue in self.venues:
-            venue.tick(now)
-        closed = self.builder.advance(min(now, due_ms + AT_ONCE_S * 1000))
+            venue.tick(now_ms)
+        closed = self.builder.advance(now_ms)
         if not self.builder.pending:
             self.gaps.settle()
         for period in closed:
             self._outlet.emit(period)
         keep_s = max(self._settings.aggr_recover_s, self._settings.aggr_buffer_size)
-        self.gaps.forget(now // 1000 - keep_s)
+        self.gaps.forget(now_ms // 1000 - keep_s)
         self._keeper.look()
         self.last_turn_ms = clock.now_ms()
 

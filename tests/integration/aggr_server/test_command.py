@@ -79,6 +79,9 @@ def test_decode_ends_quietly_when_nobody_reads_on() -> None:
         (("replay", "/nothing/OKX_BTC-USDT.csv"), {}, 2, "/nothing/OKX_BTC-USDT.csv"),
         ((), {"AGGR_EXCHANGES": "NOPE"}, 78, "AGGR_EXCHANGES: exchange 'NOPE' is not known"),
         ((), {"AGGR_INTERVAL": "0"}, 78, "AGGR_INTERVAL='0'"),
+        ((), {"AGGR_SHARD": "2"}, 78, "AGGR_SHARD='2'"),
+        ((), {"AGGR_SHARD": "3/2"}, 78, "AGGR_SHARD: '3/2' is no shard: write I/N"),
+        ((), {"SIMULATED_CLOCK": "now"}, 78, "SIMULATED_CLOCK='now'"),
     ],
 )
 def test_a_wrong_word_gets_one_clear_line(

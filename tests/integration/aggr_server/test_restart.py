@@ -40,10 +40,14 @@ class Scene:
 
     async def collecting(self) -> None:
         """Wait until seconds are complete; the comparison starts at the first of them."""
+        await self.venue.subscribed.wait()
         begin = now_s()
         await until(lambda: self.listener.newest > begin)
         await until(lambda: self.listener.newest not in self.listener.missing())
         self.from_s = self.from_s or self.listener.newest
+
+    async def passed(self, second: int) -> None:
+        await until(lambda: self.listener.newest >= second)
 
     async def nothing_missing(self) -> int:
         """Wait until everything has been fetched; the first second not compared."""
@@ -162,8 +166,7 @@ async def test_a_gap_that_was_open_when_it_died_is_fetched_after_two_restarts(
         for _ in range(2):
             s.collector.kill()
             s.collector.start()
-            begin = now_s()
-            await until(lambda begin=begin: s.listener.newest > begin)
+            await s.passed(now_s() + 1)
             assert broken_s in s.listener.missing()
         s.venue.refuses = False
         await compare(s, influx, await s.nothing_missing())

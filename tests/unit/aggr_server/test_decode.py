@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import io
 from pathlib import Path
 
@@ -46,6 +47,18 @@ def test_recorded_lines_lose_their_time_and_what_was_sent_is_left_out() -> None:
     )
     assert [event.id for event in found] == ["7"]
     assert errors == ""
+
+
+def test_binary_frames_are_recorded_as_literals() -> None:
+    frame = gzip.compress(
+        b'{"ch":"market.btcusdt.trade.detail","ts":6,"tick":{"id":1,"ts":5,"data":[{"id":1,'
+        b'"ts":5,"tradeId":102,"amount":0.5,"price":100.0,"direction":"buy"}]}}'
+    )
+    found, errors = _decode("HUOBI", f"1626992741.06217: {frame!r}", "b'\\x1f", "b'\\xzz'")
+    assert [(e.market, e.side, e.price, e.size_base) for e in found] == [
+        ("HUOBI:btcusdt", "buy", 100.0, 0.5)
+    ]
+    assert "line 3 not understood" in errors
 
 
 def test_an_unknown_contract_is_warned_of_once() -> None:

@@ -1,0 +1,383 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import msgspec
+import pytest
+
+from aggr_server import clock, tape
+from aggr_server.bars import BarBuilder
+from aggr_server.exchanges.base import (
+    Adapter,
+    Event,
+    Instrument,
+    Liquidation,
+    Page,
+    Past,
+    Request,
+    Stream,
+    StreamKind,
+    Subscription,
+    Trade,
+    Window,
+)
+from aggr_server.gaps import GapBook
+from aggr_server.markets import MarketState
+from aggr_server.recovery import ForcedUnknown, Recovery
+from aggr_server.rest import RestFailed
+from aggr_server.wire import Bar
+
+X = "FAKE:x"
+INSTRUMENT = Instrument(
+    symbol="x", wire="x", base="X", quote="USD", kind="perp", channel="c", contract_size=1.0
+)
+
+
+class Fake(Adapter):
+    """A venue whose answers are lists of trades as JSON; `style` is how it pages."""
+
+    name = "FAKE"
+    channels = {}  # noqa: RUF012
+    discovery = ()
+
+    def __init__(self, style: str = "window", page: int = 1000) -> None:
+        self.style = style
+        self.page = page
+
+    def past(self, instrument: Instrument, window: Window) -> Request | None:
+        if self.style == "none":
+            return None
+        if self.style == "window":
+            return Request(f"from={window.from_ms}&to={window.to_ms}")
+        return Request("from=0&newest")
+
+    def read_past(self, instrument: Instrument, window: Window, body: bytes) -> Past:
+        answer = msgspec.json.decode(body)
+        trades = [Trade("x", ts, price, size, True, id, id) for ts, price, size, id in answer]
+        forced = None
+        if self.style == "forced":
+            forced = [Liquidation("x", t.ts_ms, t.price, 1.0, True, t.id) for t in trades[:1]]
+        if self.style == "newest":
+            return Past(trades, None, min((t.ts_ms for t in trades), default=0))
+        if len(trades) < self.page or self.style == "forced":
+            return Past(trades, liquidations=forced)
+        if self.style == "window":
+            return Past(trades, Request(f"after={trades[-1].id}&to={window.to_ms}"))
+        oldest = min(trades, key=lambda t: t.ts_ms)
+        if oldest.ts_ms < window.from_ms:
+            return Past(trades)
+        return Past(trades, Request(f"before={oldest.id}"))
+
+    def instruments(self, body: bytes) -> Page:
+        raise NotImplementedError
+
+    def subscriptions(self, channel: str, streams: Sequence[Stream]) -> list[Subscription]:
+        raise NotImplementedError
+
+    def parse(self, frame: bytes) -> Sequence[Event]:
+        raise NotImplementedError
+
+    def assume(self, wire: str, event: Trade | Liquidation | None = None) -> Instrument:
+        raise NotImplementedError
+
+
+class Tape:
+    """The REST interface of the fake venue."""
+
+    def __init__(self, adapter: Fake) -> None:
+        self.trades: list[tuple[int, float, float, int]] = []
+        self.asked: list[str] = []
+        self.failures: list[RestFailed] = []
+        self.adapter = adapter
+        self.keeps = 10**9
+        self.hidden_from_ms = 1 << 60
+
+    async def ask(self, request: Request, *, probe: bool = False) -> bytes:
+        self.asked.append(request.url)
+        await asyncio.sleep(0)
+        if self.failures:
+            raise self.failures.pop(0)
+        terms = dict(part.split("=") for part in request.url.split("&") if "=" in part)
+        found = [t for t in self.trades[-self.keeps :] if t[0] < self.hidden_from_ms]
+        found = [t for t in found if int(terms.get("from", 0)) <= t[0]]
+        found = [t for t in found if t[0] < int(terms.get("to", 1 << 60))]
+        found = [t for t in found if t[3] > int(terms.get("after", 0))]
+        found = [t for t in found if t[3] < int(terms.get("before", 1 << 60))]
+        page = self.adapter.page
+        backwards = self.adapter.style in ("back", "newest")
+        return msgspec.json.encode(found[-page:][::-1] if backwards else found[:page])
+
+
+class Bench:
+    """A market with a past of `seconds`, one trade of each second received unless it was lost."""
+
+    def __init__(self, style: str = "window", page: int = 1000, recover_s: int = 14_400) -> None:
+        self.builder = BarBuilder(keep_s=300)
+        self.book = GapBook()
+        self.adapter = Fake(style, page)
+        self.rest = Tape(self.adapter)
+        self.now_s = clock.now_ms() // 1000
+        self.builder.next_s = self.now_s - 1
+        self.market = MarketState(self.adapter, INSTRUMENT, self.builder.series(X))
+        self.recover_s = recover_s
+        self.forced: Any = None
+
+    def traded(self, from_s: int, to_s: int) -> None:
+        for second in range(from_s, to_s):
+            n = len(self.rest.trades)
+            self.rest.trades.append((second * 1000 + 10, 100.0 + n % 7, 2.0, n + 1))
+
+    def missed(self, from_s: int, to_s: int) -> None:
+        self.book.add(X, "trades", from_s, to_s, "disconnect")
+
+    def bars(self) -> dict[int, Bar]:
+        closed = self.builder.advance((self.builder.next_s + 1) * 1000 + 300)
+        return {b.time: b for c in closed for b in (*c.bars, *c.amended)}
+
+    @asynccontextmanager
+    async def fetching(self) -> AsyncIterator[Recovery]:
+        options = {"forced": self.forced} if self.forced else {}
+        recovery = Recovery(
+            self.adapter,
+            self.rest,
+            self.book,
+            {X: self.market},
+            recover_s=self.recover_s,
+            **options,
+        )
+        task = asyncio.create_task(recovery.run())
+        recovery.look()
+        try:
+            yield recovery
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    def left(self) -> set[int]:
+        self.book.settle()
+        return {
+            s
+            for span in self.book.spans()
+            if span.kind == "trades"
+            for s in range(span.from_s, span.to_s)
+        }
+
+
+async def until(recovery: Recovery, condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while True:
+            if condition():
+                return
+            recovery.look()
+            await asyncio.sleep(0.002)
+
+
+@pytest.fixture(autouse=True)
+def fast_clock() -> Iterator[None]:
+    """Pauses between attempts pass quickly."""
+    clock.adjust(f"{clock.now_ms()}*200")
+    yield
+    clock.adjust("")
+
+
+@pytest.mark.parametrize("style", ["window", "back"])
+@pytest.mark.parametrize("page", [50, 1000])
+async def test_a_long_gap_is_rebuilt_from_the_venues_own_record(style: str, page: int) -> None:
+    bench = Bench(style, page)
+    from_s = bench.now_s - 2000
+    bench.traded(from_s - 100, bench.now_s - 3)
+    bench.missed(from_s, bench.now_s - 100)
+    async with bench.fetching() as recovery:
+        await until(recovery, lambda: not bench.left())
+    bars = bench.bars()
+    assert set(range(from_s, bench.now_s - 100)) <= set(bars)
+    assert all(bar.cbuy == 1 and bar.vbuy == 2.0 * bar.close for bar in bars.values())
+    assert bench.book.fetched_s == 1900
+
+
+async def test_a_venue_that_can_only_be_followed_back_is_followed_once() -> None:
+    bench = Bench("back", 100)
+    bench.traded(bench.now_s - 4000, bench.now_s - 3)
+    bench.missed(bench.now_s - 3800, bench.now_s - 200)
+    async with bench.fetching() as recovery:
+        await until(recovery, lambda: not bench.left())
+    # Walking back anew for each chunk would take more than 200 pages.
+    assert len(bench.rest.asked) < 60
+
+
+async def test_a_long_walk_keeps_few_trades_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tape, "MAX_TRADES", 250)
+    most = 0
+    rebuild = MarketState.rebuild
+
+    def watched(self: MarketState, trades: Sequence[Trade], *rest: Any) -> bool:
+        nonlocal most
+        most = max(most, len(trades))
+        return rebuild(self, trades, *rest)
+
+    monkeypatch.setattr(MarketState, "rebuild", watched)
+    bench = Bench("back", 100)
+    bench.traded(bench.now_s - 4000, bench.now_s - 3)
+    bench.missed(bench.now_s - 3800, bench.now_s - 200)
+    async with bench.fetching() as recovery:
+        await until(recovery, lambda: not bench.left())
+    assert most <= 350
+    assert len(bench.bars()) >= 3600
+
+
+async def test_what_the_venue_no_longer_tells_stays_recorded_for_good() -> None:
+    bench = Bench("newest")
+    bench.traded(bench.now_s - 500, bench.now_s - 3)
+    bench.rest.keeps = 100
+    bench.missed(bench.now_s - 400, bench.now_s - 20)
+    since_s = bench.now_s - 103 + 1
+    async with bench.fetching() as recovery:
+        await until(recovery, lambda: bench.book.fetched_s > 0 or not bench.left())
+        await until(recovery, lambda: not bench.book.pending(X))
+    assert bench.left() == set(range(bench.now_s - 400, since_s))
+    assert len(bench.rest.asked) <= 3
+
+
+async def test_a_venue_that_tells_no_past_leaves_the_gap_as_it_is() -> None:
+    bench = Bench("none")
+    bench.missed(bench.now_s - 40, bench.now_s - 20)
+    async with bench.fetching() as recovery:
+        await until(recovery, lambda: not bench.book.pending(X))
+    assert len(bench.left()) == 20
+    assert await recovery.newest_trade_ms(bench.market) is None
+
+
+async def test_what_is_too_old_is_not_asked_for() -> None:
+    bench = Bench(recover_s=100)
+    bench.traded(bench.now_s - 400, bench.now_s - 3)
+    bench.missed(bench.now_s - 400, bench.now_s - 20)
+    async with bench.fetching() as recovery:
+        await until(recovery, lambda: not bench.book.pending(X))
+    assert min(bench.left()) == bench.now_s - 400
+    assert bench.now_s - 101 <= max(bench.left()) <= bench.now_s - 50
+    assert not bench.book.pending(X)
+
+
+async def test_failures_are_repeated_and_the_gap_stays_recorded_meanwhile() -> None:
+    bench = Bench()
+    bench.traded(bench.now_s - 100, bench.now_s - 3)
+    bench.rest.failures = [RestFailed("503"), RestFailed("429", retry_after_s=60.0)]
+    bench.missed(bench.now_s - 50, bench.now_s - 20)
+    begun = clock.monotonic()
+    async with bench.fetching() as recovery:
+        await until(recovery, lambda: recovery.failures == 2)
+        assert len(bench.left()) == 30
+        await until(recovery, lambda: not bench.left())
+    assert clock.monotonic() - begun >= 60
+
+
+async def test_rest_that_is_behind_what_was_received_is_not_believed() -> None:
+    bench = Bench()
+    bench.traded(bench.now_s - 100, bench.now_s - 3)
+    bench.missed(bench.now_s - 50, bench.now_s - 20)
+    # The second after the gap was received, but REST does not know it yet.
+    ts_ms, price, size, id = bench.rest.trades[80]
+    assert ts_ms // 1000 == bench.now_s - 20
+    bench.market.trade(Trade("x", ts_ms, price, size, True, id, id))
+    bench.rest.hidden_from_ms = (bench.now_s - 30) * 1000
+    async with bench.fetching() as recovery:
+        await until(recovery, lambda: recovery.failures == 1)
+        assert len(bench.left()) == 30
+        bench.rest.hidden_from_ms = 1 << 60
+        await until(recovery, lambda: not bench.left())
+    assert len(bench.bars()) >= 30
+
+
+async def test_of_a_gap_with_one_second_that_cannot_be_told_the_rest_is_fetched() -> None:
+    bench = Bench()
+    bench.traded(bench.now_s - 100, bench.now_s - 3)
+    bench.missed(bench.now_s - 50, bench.now_s - 20)
+    ts_ms, *_ = bench.rest.trades.pop(60)
+    bench.market.trade(Trade("x", ts_ms, 100.0, 9.0, True, 10**6, 10**6))
+    async with bench.fetching() as recovery:
+        await until(recovery, lambda: recovery.failures >= 1)
+        assert bench.left() == {ts_ms // 1000}
+
+
+async def test_forced_orders_are_kept_and_waited_for() -> None:
+    bench = Bench()
+    bench.traded(bench.now_s - 900, bench.now_s - 3)
+    bench.missed(bench.now_s - 800, bench.now_s - 790)
+    bench.book.add(X, "liquidations", bench.now_s - 800, bench.now_s - 790, "disconnect")
+    known = False
+
+    async def forced(market: MarketState, from_s: int, to_s: int) -> dict[int, tuple[float, float]]:
+        if not known:
+            raise ForcedUnknown("the database is away")
+        return {bench.now_s - 795: (7.0, 8.0)}
+
+    bench.forced = forced
+    async with bench.fetching() as recovery:
+        await until(recovery, lambda: recovery.failures == 1)
+        assert len(bench.left()) == 10
+        known = True
+        await until(recovery, lambda: not bench.left())
+    bar = bench.bars()[bench.now_s - 795]
+    assert (bar.lbuy, bar.lsell, bar.cbuy) == (7.0, 8.0, 1)
+    assert [s.kind for s in bench.book.spans()] == ["liquidations"]
+
+
+async def test_a_venue_that_marks_forced_orders_among_its_trades_restores_them() -> None:
+    bench = Bench("forced")
+    bench.traded(bench.now_s - 50, bench.now_s - 3)
+    kinds: list[StreamKind] = ["trades", "liquidations"]
+    for kind in kinds:
+        bench.book.add(X, kind, bench.now_s - 50, bench.now_s - 20, "disconnect")
+    async with bench.fetching() as recovery:
+        await until(recovery, lambda: not bench.left())
+    assert list(bench.book.spans()) == []
+    assert bench.bars()[bench.now_s - 50].lbuy == 100.0
+
+
+async def test_the_newest_and_busiest_come_first_and_no_market_twice_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench()
+    markets = {}
+    for number, trades in enumerate((5, 900, 20)):
+        name = f"FAKE:{number}"
+        market = MarketState(bench.adapter, INSTRUMENT, bench.builder.series(name))
+        market.trades = trades
+        markets[name] = market
+        bench.book.add(name, "trades", bench.now_s - 60, bench.now_s - 50, "jump")
+    bench.book.add("FAKE:0", "trades", bench.now_s - 3000, bench.now_s - 2990, "jump")
+    recovery = Recovery(bench.adapter, bench.rest, bench.book, markets, recover_s=14_400)
+    order: list[str] = []
+    at_work: set[str] = set()
+
+    async def noted(market: MarketState, span: Any) -> None:
+        assert market.name not in at_work
+        at_work.add(market.name)
+        order.append(market.name)
+        await asyncio.sleep(0.01)
+        at_work.discard(market.name)
+        bench.book.fetched(market.name, "trades", span.from_s, span.to_s)
+        bench.book.settle()
+
+    monkeypatch.setattr(recovery, "_recover", noted)
+    task = asyncio.create_task(recovery.run())
+    await until(recovery, lambda: len(order) == 4)
+    task.cancel()
+    assert order == ["FAKE:1", "FAKE:2", "FAKE:0", "FAKE:0"]
+
+
+async def test_it_tells_whether_the_venue_knows_newer_trades() -> None:
+    bench = Bench()
+    recovery = Recovery(bench.adapter, bench.rest, bench.book, {}, recover_s=100)
+    assert await recovery.newest_trade_ms(bench.market) == 0
+    bench.traded(bench.now_s - 20, bench.now_s - 5)
+    newest = (bench.now_s - 6) * 1000 + 10
+    assert await recovery.newest_trade_ms(bench.market) == newest
+    bench.market.last_trade_ms = newest
+    assert await recovery.newest_trade_ms(bench.market) == 0
+    bench.rest.failures = [RestFailed("503")]
+    assert await recovery.newest_trade_ms(bench.market) is None
