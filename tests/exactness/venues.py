@@ -11,4 +11,6 @@ TWELVE = (
     "CRYPTOCOM",
     "BITSTAMP",
     "POLONIEX",
+    "DERIBIT",
+    "BITFINEX",
 )
