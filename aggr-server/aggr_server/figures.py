@@ -9,7 +9,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector as Source
 
 from aggr_server.collector import Collector
-from aggr_server.markets import LAG_SAMPLE
 
 Family = GaugeMetricFamily | CounterMetricFamily
 
@@ -127,7 +126,7 @@ class _Figures(Source):
 
 
 class _Lags:
-    """Hands each new sample of a market's lag to the histogram."""
+    """Hands the lag of each market that trades to the histogram, once a second."""
 
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
@@ -136,9 +135,8 @@ class _Lags:
     def take(self) -> None:
         histogram = self._collector.metrics.trade_lag
         for market in self._collector.markets.values():
-            samples = market.trades // LAG_SAMPLE
-            if samples != self._sampled.get(market.name, 0):
-                self._sampled[market.name] = samples
+            if market.trades != self._sampled.get(market.name, 0):
+                self._sampled[market.name] = market.trades
                 histogram.labels(market.exchange).observe(max(0, market.lag_ms) / 1000)
 
 
