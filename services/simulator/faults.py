@@ -157,7 +157,9 @@ class Faults:
     def _add(self, found: _InForce, fault: FrameFault) -> None:
         for market in concerned(fault, self._markets):
             for kind in fault.kinds:
-                found.of_market.setdefault((market, kind), []).append(fault)
+                together = found.of_market.setdefault((market, kind), [])
+                # What is not sent is not sent twice either.
+                together.insert(0 if isinstance(fault, Mute | Drop) else len(together), fault)
 
     def _disturbed(self, faults: Iterable[FrameFault], *, signed: bool) -> Send:
         luck = self._luck

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -32,7 +31,7 @@ def main() -> int:
         not arguments.no_faults,
     )
     verdict = run(options, folder, lambda line: print(line, file=sys.stderr, flush=True))
-    print(json.dumps(verdict.as_dict(), indent=1))
+    print(verdict.text)
     return 1 if verdict.problems else 0
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+import msgspec
+
 from aggr_server import exchanges
 from services.simulator import venues as simulated
 from services.simulator.fault_plan import (
@@ -31,10 +33,13 @@ from services.simulator.fault_plan import (
 
 QUIET_START_S = 15
 QUIET_END_S = 20
+LEAST_MUTE_S = 40
 FAULTS_PER_MINUTE = 5.0
 KILL_EVERY_S = 400
 EVERYWHERE = 0.1
 """Chance that a fault concerns all venues at once."""
+
+AROUND_MS = 60_000
 
 Victim = Literal["collector", "influx"]
 Make = Callable[[Random, "Span"], Fault]
@@ -65,10 +70,36 @@ class Schedule:
     faults: tuple[Fault, ...]
     kills: tuple[Kill, ...]
 
+    def hides_liquidations(self, market: str, second: int) -> bool:
+        """Whether forced orders of that time were not sent, which nobody can notice."""
+        venue, moment_ms = market.partition(":")[0], second * 1000
+        return any(
+            isinstance(f, Mute)
+            and "liquidations" in f.kinds
+            and venue in f.venues
+            and f.from_ms - 1000 < moment_ms < f.until_ms
+            for f in self.faults
+        )
+
     @property
     def plan(self) -> FaultPlan:
         """What the simulator does."""
         return FaultPlan(self.faults)
+
+    def around(self, market: str, second: int) -> list[str]:
+        """What happened to a market within a minute of a second, times relative to it."""
+        venue, moment_ms = market.partition(":")[0], second * 1000
+        found = [
+            (f.from_ms, _shown(f, moment_ms))
+            for f in self.faults
+            if venue in f.venues and f.from_ms - AROUND_MS < moment_ms < f.until_ms + AROUND_MS
+        ]
+        found += [
+            (k.at_ms, f"kill {k.victim} at {(k.at_ms - moment_ms) / 1000:+.1f} for {k.down_s:.0f}")
+            for k in self.kills
+            if abs(k.at_ms - moment_ms) < AROUND_MS
+        ]
+        return [text for _, text in sorted(found)]
 
 
 def draw(
@@ -104,6 +135,16 @@ def _kills(luck: Random, first: int, last: int) -> Iterator[Kill]:
         yield Kill(victims[number % 2], at_ms, luck.uniform(0, 30))
 
 
+def _shown(fault: Fault, moment_ms: int) -> str:
+    begin, end = ((at - moment_ms) / 1000 for at in (fault.from_ms, fault.until_ms))
+    details = {
+        name: value
+        for name, value in msgspec.structs.asdict(fault).items()
+        if name not in ("venues", "from_ms", "until_ms")
+    }
+    return f"{type(fault).__name__} {begin:+.1f} to {end:+.1f} {details}"
+
+
 def _endless(luck: Random, names: tuple[str, ...]) -> Iterator[str]:
     """All names in random order, again and again."""
     while True:
@@ -121,16 +162,19 @@ def _able(name: str, venues: Sequence[str]) -> list[str]:
 
 
 def _mute(luck: Random, span: Span) -> Fault:
-    everything = ("trades", "liquidations")
-    return Mute(
-        venues=span.venues, from_ms=span.from_ms, until_ms=span.until_ms,
-        kinds=luck.choice((everything, everything, ("trades",), ("liquidations",))),
-        connections=luck.choice(("all", "present")),
-    )  # fmt: skip
+    """Long enough to be noticed: that a few seconds were left out, nobody could know."""
+    at_least = max(span.until_ms, span.from_ms + LEAST_MUTE_S * 1000)
+    if luck.random() < 0.5:
+        # The subscription is dead for good; another connection is needed.
+        return Mute(
+            venues=span.venues, from_ms=span.from_ms, kinds=("trades",), connections="present"
+        )
+    kinds = luck.choice((("trades",), ("trades", "liquidations"), ("liquidations",)))
+    return Mute(venues=span.venues, from_ms=span.from_ms, until_ms=at_least, kinds=kinds)
 
 
 def _status(luck: Random, span: Span) -> Fault:
-    status, wait_s = luck.choice(((429, 5), (429, 20), (418, 10), (451, 0), (403, 0), (503, 0)))
+    status, wait_s = luck.choice(((429, 5), (429, 20), (418, 10), (451, 0), (503, 0)))
     door = luck.choice(((True, True), (True, False), (False, True)))
     return Status(
         venues=span.venues, from_ms=span.from_ms, until_ms=span.until_ms, status=status,

@@ -19,6 +19,7 @@ from services.core.settings import InfluxSchemaSettings
 from tests.integration.servers import ROOT, InfluxServer, RedisServer, free_port
 
 ANSWER_WITHIN_S = 60.0
+LOG_END = 2000
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -73,6 +74,10 @@ class Process:
             self._cpu_before = self.cpu_s
             self._child.send_signal(number)
             self._child.wait(30)
+
+    def log_end(self) -> str:
+        """The last lines of its log."""
+        return self.log.read_text(errors="replace")[-LOG_END:]
 
     @property
     def running(self) -> bool:
@@ -173,6 +178,9 @@ class Stack:
             if answer := met():
                 return answer
             time.sleep(0.1)
+            for process in (self.simulator, self.collector):
+                if process.starts and not process.running:
+                    raise RuntimeError(f"{process.module} ended: {process.log_end()}")
         raise RuntimeError(f"{what} did not get ready; the logs are in {self.folder}")
 
     def _fetch(self, url: str) -> Any:

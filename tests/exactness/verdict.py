@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,8 +18,12 @@ from scripts.stack.audit import (
     forced_of,
 )
 from scripts.stack.evidence import Evidence
+from tests.exactness.schedule import Schedule
 
 PAGE_S = 60
+NEAR_S = 30
+"""Gaps are listed with a difference if they are no further away."""
+
 FULL_RECOVERY = frozenset(
     {
         "BINANCE", "BINANCE_FUTURES", "BINANCE_US", "ASTER", "COINBASE", "KRAKEN", "OKEX",
@@ -69,6 +74,11 @@ class Verdict:
             found.append("nothing was compared")
         return found
 
+    @property
+    def text(self) -> str:
+        """The report as JSON."""
+        return json.dumps(self.as_dict(), indent=1)
+
     def as_dict(self) -> dict[str, Any]:
         """For the report."""
         return asdict(self) | {"problems": self.problems}
@@ -85,16 +95,24 @@ def lasting_gaps(gaps: Sequence[wire.Gap], start: int, end: int) -> list[wire.Ga
     ]
 
 
-def judge(evidence: Evidence, start: int, end: int, into: Verdict) -> None:
+def judge(evidence: Evidence, start: int, end: int, drawn: Schedule, into: Verdict) -> None:
     """Compare the seconds [start, end) of every market."""
     gaps = evidence.gaps(start)
     trades, forced = Audit(), Audit()
     for page in range(start, end, PAGE_S):
-        _judge_page(evidence, page, min(page + PAGE_S, end), gaps, trades, forced)
+        _judge_page(evidence, page, min(page + PAGE_S, end), gaps, drawn, trades, forced)
     into.trades = trades.trades
     into.compared, into.different, into.in_gaps = trades.compared, trades.mismatched, trades.in_gaps
     into.forced_compared, into.forced_different = forced.compared, forced.mismatched
     into.differences = trades.mismatches + forced.mismatches
+    for difference in into.differences:
+        market, second = difference["market"], difference["second"]
+        difference["around"] = drawn.around(market, second)
+        difference["gaps"] = [
+            f"{gap.from_s - second:+d} to {gap.to_s - second:+d} {gap.reason}"
+            for gap in gaps
+            if gap.market == market and gap.from_s - NEAR_S <= second < gap.to_s + NEAR_S
+        ]
     into.gaps_recorded = len(gaps)
     into.gaps_closed = sum(gap.to_s <= gap.from_s for gap in gaps)
     into.lasting = [
@@ -110,7 +128,13 @@ def judge(evidence: Evidence, start: int, end: int, into: Verdict) -> None:
 
 
 def _judge_page(
-    evidence: Evidence, start: int, end: int, gaps: list[wire.Gap], trades: Audit, forced: Audit
+    evidence: Evidence,
+    start: int,
+    end: int,
+    gaps: list[wire.Gap],
+    drawn: Schedule,
+    trades: Audit,
+    forced: Audit,
 ) -> None:
     ledger = evidence.simulator(f"ledger?from={start}&to={end}")
     bars, orders = {}, {}
@@ -124,6 +148,7 @@ def _judge_page(
         without_forced |= seconds
         if gap.reason != wire.FORCED_ORDERS_ONLY:
             incomplete |= seconds
+    without_forced |= {key for key in orders if drawn.hides_liquidations(*key)}
     stored = evidence.stored(start, end)
     compare(bars, stored, incomplete, trades)
     compare_forced(orders, stored, without_forced, forced)

@@ -117,6 +117,11 @@ def test_frames_are_sent_twice(faults: Faults) -> None:
     assert 0 < max(client.delayed) <= 500
 
 
+def test_what_is_not_sent_is_not_sent_twice(faults: Faults) -> None:
+    put(faults, Duplicate(), Garble(), Mute())
+    assert sent(faults, "A:x", ["f"]).sent == []
+
+
 def test_frames_are_overtaken(faults: Faults) -> None:
     put(faults, Reorder(probability=0.5, within_ms=2000))
     delays = sent(faults, "A:x", ["f"] * 100).delayed
