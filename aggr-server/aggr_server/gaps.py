@@ -148,14 +148,20 @@ class GapBook:
         spans = self._spans.get((market, "trades"), ())
         return any(s.from_s < to_s and (s.open or s.to_s > from_s) for s in spans)
 
-    def pending(self, market: str) -> list[Span]:
-        """Gaps in the trades of a market that are over and may still be fetched, newest first."""
-        spans = self._spans.get((market, "trades"), ())
-        return [
-            span
-            for span in reversed(spans)
-            if not span.open and not span.final and not self._settles(span)
-        ]
+    def pending(self, market: str, open_until_s: int = 0) -> list[Span]:
+        """Gaps in the trades of a market that may still be fetched, newest first.
+
+        Of one that is open, the part before `open_until_s`.
+        """
+        found = []
+        for span in reversed(self._spans.get((market, "trades"), ())):
+            if span.final or (span.open and span.from_s >= open_until_s):
+                continue
+            if span.open:
+                span = msgspec.structs.replace(span, to_s=open_until_s)
+            if not self._settles(span):
+                found.append(span)
+        return found
 
     def spans(self) -> Iterator[Span]:
         """Everything known, to be kept on disk."""

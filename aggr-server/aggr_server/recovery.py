@@ -21,6 +21,10 @@ SETTLE_MS = 1500
 OVERLAP_S = 1
 """Seconds after a gap that are asked for as well: were they received whole, REST must know them."""
 
+OPEN_SETTLE_S = 10
+OPEN_LEAST_S = 20
+"""While a stream is down its trades are fetched too, with more caution and in longer pieces."""
+
 CHUNK_S = 300
 AT_ONCE = 2
 PROBE_S = 60
@@ -131,14 +135,14 @@ class Recovery:
 
     def _next(self) -> tuple[MarketState, Span] | None:
         """The gap to fetch next: recent ones first, among them those of busy markets."""
-        now_s = clock.monotonic()
         ready_s = (clock.now_ms() - self._settle_ms) // 1000 - OVERLAP_S
+        open_s = (ready_s - OPEN_SETTLE_S) // self._interval_s * self._interval_s
         best: tuple[tuple[int, int], MarketState, Span] | None = None
         for market in self._markets.values():
-            if market.name in self._at_work or self._pauses.get(market.name, (0.0,))[0] > now_s:
+            if market.name in self._at_work or self._is_paused(market):
                 continue
-            for span in self._book.pending(market.name):
-                if span.to_s > ready_s:
+            for span in self._book.pending(market.name, open_s):
+                if span.to_s > ready_s or (span.open and not self._is_worthwhile(market, span)):
                     continue
                 rank = (span.to_s // RECENT_S, market.trades)
                 if best is None or rank > best[0]:
@@ -146,11 +150,25 @@ class Recovery:
                 break
         return (best[1], best[2]) if best else None
 
+    def _is_worthwhile(self, market: MarketState, span: Span) -> bool:
+        """Whether to fetch a part of a gap that goes on."""
+        from_s = max(span.from_s, clock.now_ms() // 1000 - self._recover_s)
+        window = Window(from_s * 1000, span.to_s * 1000)
+        return (
+            span.to_s - from_s >= OPEN_LEAST_S
+            and self._adapter.past(market.instrument, window) is not None
+        )
+
+    def _is_paused(self, market: MarketState) -> bool:
+        paused = self._pauses.get(market.name)
+        return paused is not None and paused[0] > clock.monotonic()
+
     async def _recover(self, market: MarketState, span: Span) -> None:
         from_s, to_s = span.from_s, span.to_s
         oldest_s = clock.now_ms() // 1000 - self._recover_s
         if oldest_s > from_s:
-            self._book.give_up(market.name, "trades", min(oldest_s, to_s))
+            if not span.open:
+                self._book.give_up(market.name, "trades", min(oldest_s, to_s))
             from_s = -(-oldest_s // self._interval_s) * self._interval_s
         whole = False
         while from_s < to_s:

@@ -262,6 +262,33 @@ async def test_what_is_too_old_is_not_asked_for() -> None:
     assert not bench.book.pending(X)
 
 
+@pytest.mark.parametrize(("recover_s", "kept"), [(14_400, 0), (200, 300), (0, 500)])
+async def test_trades_are_fetched_while_the_stream_is_still_down(recover_s: int, kept: int) -> None:
+    bench = Bench(recover_s=recover_s)
+    bench.traded(bench.now_s - 600, bench.now_s - 3)
+    bench.book.begin(X, "trades", bench.now_s - 500, "disconnect")
+    async with bench.fetching() as recovery:
+        for _ in range(20):
+            recovery.look()
+            await asyncio.sleep(0.005)
+        assert len(bench.rest.asked) < 10
+    bench.book.settle()
+    assert bench.book.is_open(X)
+    bench.book.end(X, "trades", bench.now_s)
+    assert kept <= len(bench.left()) <= kept + 60
+
+
+async def test_a_stream_that_is_down_where_no_past_is_told_is_left_alone() -> None:
+    bench = Bench("none")
+    bench.book.begin(X, "trades", bench.now_s - 500, "disconnect")
+    async with bench.fetching() as recovery:
+        recovery.look()
+        await asyncio.sleep(0.01)
+    assert [(s.from_s, s.open, s.final) for s in bench.book.spans()] == [
+        (bench.now_s - 500, True, False)
+    ]
+
+
 async def test_failures_are_repeated_and_the_gap_stays_recorded_meanwhile() -> None:
     bench = Bench()
     bench.traded(bench.now_s - 100, bench.now_s - 3)
