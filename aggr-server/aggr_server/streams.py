@@ -136,6 +136,8 @@ class StreamState:
         news = self.lane.news()
         if not self.judged:
             return
+        if self.kind == "trades" and self.market.last_trade_ms <= self.newest_ms:
+            news = 0  # Repetitions of what was heard are no sign that it goes on.
         self.watch.observe(now_s, elapsed_s, news)
         if not news:
             return

@@ -175,9 +175,9 @@ class VenueFeeds:
             task.cancel()
 
     def _hear_siblings(self) -> None:
-        """Forced orders are rare: after garbage, readable trades beside them are evidence."""
+        """What was given up together with others is believed again when one of those is heard."""
         for state in self._states:
-            if state.watch.sparse and not state.trusted and not state.mutes:
+            if not state.trusted and not state.mutes:
                 connection = self._states[state].current
                 if connection is not None and connection.events():
                     state.believe(clock.now_ms())
@@ -217,6 +217,8 @@ class VenueFeeds:
         after_s = again_s if max(s.mutes for s in mute) > 1 else 0.0
         if not speaking:
             text = f"{found[0].name} and all else have been silent for {silent_s:.0f} s"
+            for state in carried:
+                state.trusted = False
             feed.give_up(text, lost_ms=lost_ms, after_s=after_s)
         elif feed in self._extras:
             feed.replace(after_s)

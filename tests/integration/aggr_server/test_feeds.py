@@ -174,7 +174,7 @@ async def test_c11_a_reset_every_five_seconds_stays_within_the_connect_limit() -
             assert 20 <= len(exchange.attempts) <= elapsed_s / 8.0 + 1
             assert 15 <= bench.reports.count("lost") <= exchange.cut
             await bench.all_live(1)
-            assert bench.markets["BTC"].trades >= 0.4 * exchange.sent["BTC:trades"]
+            assert bench.markets["BTC"].trades >= 0.2 * exchange.sent["BTC:trades"]
             assert bench.markets["BTC"].duplicates == 0
 
 

@@ -189,6 +189,21 @@ async def test_if_everything_is_mute_the_connection_is_replaced() -> None:
         assert len(bench.feeds.feeds) == 1
 
 
+async def test_after_a_mute_connection_nothing_is_believed_before_something_is_heard() -> None:
+    coins = ("BTC", "ETH", "RARE")
+    every_s = {"BTC:trades": 0.2, "ETH:trades": 0.2}
+    async with running(coins, every_s, oracle=Oracle({"BTC": 1 << 50})) as bench:
+        bench.speaker.muted = {"BTC:trades", "ETH:trades"}
+        for _ in coins:
+            await bench.reports.next("lost")
+        await clock.sleep(8)
+        assert len(bench.speaker.lines) == 2
+        assert bench.feeds.feeds[0].is_live
+        assert bench.reports.now_live == set()
+        bench.speaker.muted = set()
+        assert {(await bench.reports.next("live"))[1] for _ in coins} == set(coins)
+
+
 async def test_one_that_stays_mute_is_not_called_live_and_ends_in_an_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
