@@ -15,7 +15,7 @@ from aggr_server.discovery import chosen_adapters
 from aggr_server.env import SettingsError, load
 from aggr_server.recordings import RecordingError
 from aggr_server.replay import replay
-from aggr_server.segments import SpoolUnusable
+from aggr_server.segments import SpoolInUse, SpoolUnusable
 from aggr_server.serve import PortInUse, serve
 from aggr_server.settings import CollectorSettings
 from aggr_server.timekeeping import ClockSetBack
@@ -51,9 +51,9 @@ def _serve(settings: CollectorSettings) -> int:
     failure, exit_status = "", 0
     try:
         uvloop.run(serve(settings))
-    except* (PortInUse, SpoolUnusable, ClockSetBack) as group:
+    except* (PortInUse, SpoolInUse, ClockSetBack) as group:
         failure, exit_status = str(_first(group)), 1
-    except* NothingToCollect as group:
+    except* (NothingToCollect, SpoolUnusable) as group:
         failure, exit_status = str(_first(group)), BAD_SETTINGS_EXIT
     return _fail(failure, exit_status) if failure else 0
 

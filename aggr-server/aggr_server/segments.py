@@ -26,6 +26,10 @@ class SpoolUnusable(Exception):
     """The folder cannot be used; the text says why, and what to do."""
 
 
+class SpoolInUse(Exception):
+    """Another process uses the folder; the text says which, and what to do."""
+
+
 @dataclass(slots=True, eq=False)
 class Segment:
     """A file. `first`: index of its first record when it was begun, also its name.
@@ -244,14 +248,14 @@ def sync(descriptors: list[int]) -> None:
 
 
 def lock(folder: Path) -> int:
-    """Keep other processes out; a descriptor to be held open. Raises `SpoolUnusable`, `OSError`."""
+    """Keep other processes out; a descriptor to be held open. Raises `SpoolInUse`, `OSError`."""
     fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o640)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
         os.close(fd)
-        raise SpoolUnusable(
+        raise SpoolInUse(
             f"{folder} is in use by another collector (process {holder or 'unknown'}): stop that "
             "one, or give this one an AGGR_DATA_DIR of its own"
         ) from None

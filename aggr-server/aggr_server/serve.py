@@ -45,8 +45,8 @@ class _Stopped(Exception):
 async def serve(settings: CollectorSettings, stop: asyncio.Event | None = None) -> None:
     """Collect until `stop` is set, or SIGTERM or SIGINT arrives.
 
-    Raises `PortInUse`, `SpoolUnusable`, `ValueError` naming a setting, and `NothingToCollect`,
-    `ClockSetBack` or a bug inside an exception group.
+    Raises `PortInUse`, `SpoolUnusable`, `SpoolInUse`, `ValueError` naming a setting, and
+    `NothingToCollect`, `ClockSetBack` or a bug inside an exception group.
     """
     adapters = chosen_adapters(settings)
     stop = stop or _stop_on_signals()

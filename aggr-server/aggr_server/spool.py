@@ -18,8 +18,7 @@ from aggr_server import clock, segments
 from aggr_server.epitaph import decode, encode, epitaph, merged
 from aggr_server.framing import Record
 from aggr_server.log import kv
-from aggr_server.segments import Reader, Segments
-from aggr_server.segments import SpoolUnusable as SpoolUnusable
+from aggr_server.segments import Reader, Segments, SpoolUnusable
 from aggr_server.throttle import Occasionally
 from aggr_server.wire import ClosedSecond, Gap
 
@@ -79,7 +78,7 @@ class Spool:
 
     @classmethod
     def open(cls, folder: Path, max_bytes: int, *, keep_s: int = 300) -> Spool:
-        """The journal as an earlier run left it. Raises `SpoolUnusable`."""
+        """The journal as an earlier run left it. Raises `SpoolUnusable`, `SpoolInUse`."""
         lock = -1
         try:
             folder.mkdir(parents=True, exist_ok=True)

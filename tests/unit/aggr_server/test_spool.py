@@ -13,7 +13,8 @@ import pytest
 
 from aggr_server import segments, spool
 from aggr_server.epitaph import decode
-from aggr_server.spool import Spool, SpoolUnusable
+from aggr_server.segments import SpoolInUse, SpoolUnusable
+from aggr_server.spool import Spool
 from aggr_server.wire import Bar, ClosedSecond
 from tests.integration.aggr_server.waiting import until
 
@@ -469,7 +470,7 @@ async def test_every_byte_is_synced_off_the_event_loop(
 
 def test_a_second_process_is_refused(folder: Path, opened: Opened) -> None:
     opened(folder)
-    with pytest.raises(SpoolUnusable, match=f"in use by another collector .process {os.getpid()}"):
+    with pytest.raises(SpoolInUse, match=f"in use by another collector .process {os.getpid()}"):
         Spool.open(folder, SMALL)
 
 
