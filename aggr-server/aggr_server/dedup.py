@@ -66,10 +66,10 @@ class RecentIds:
         """Remember an id; False if it is known. `newest_ms`: time of the newest trade counted."""
         if type(id) is int and self._top < id < _TOO_LONG:
             line = self._line
-            line.append(id)
-            self._top = id
             if len(line) >= self._due:
                 self._review(newest_ms)
+            line.append(id)
+            self._top = id
             return True
         return self._add_other(id, newest_ms)
 
@@ -94,16 +94,17 @@ class RecentIds:
             place = bisect_left(self._line, id)
             if place < len(self._line) and self._line[place] == id:
                 return False
-        self._new.add(id)
         if len(self._new) >= self._least:
             self._review(newest_ms)
+        self._new.add(id)
         return True
 
     def _review(self, newest_ms: int) -> None:
         """Forget what was remembered for long enough."""
         count = max(len(self._line) - self._mark, len(self._new))
         if newest_ms >= self._turn_ms or count >= self._most:
-            self.horizon_ms = max(self.horizon_ms, self._turned_ms)
+            if self._turned_ms:
+                self.horizon_ms = max(self.horizon_ms, self._turned_ms + 1)
             self._old, self._new = self._new, set()
             del self._line[: self._mark]
             self._mark = len(self._line)

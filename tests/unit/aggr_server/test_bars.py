@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggr_server.bars import FUTURE_S, BarBuilder
+from aggr_server.bars import FUTURE_S, BarBuilder, Closed
 from aggr_server.wire import Bar
 
 T0 = 1_700_000_000
@@ -224,6 +224,87 @@ def test_longer_bars_begin_at_multiples_of_their_length(interval_s: int) -> None
     assert builder.advance((base + interval_s) * 1000 + 199) == []
     (closed,) = builder.advance((base + interval_s) * 1000 + 200)
     assert (closed.second, closed.bars[0].time) == (base, base)
+
+
+@settings(max_examples=100, deadline=None)
+@given(ticks.filter(bool), st.randoms(use_true_random=False))
+def test_c18_the_sum_of_bars_equals_the_sum_of_trades(
+    trades: list[Tick], chance: random.Random
+) -> None:
+    builder = BarBuilder(keep_s=60)
+    builder.advance(T0 * 1000 + 200)
+    series = {name: builder.series(name) for name in ("A:x", "B:y")}
+    found: dict[tuple[int, str], Bar] = {}
+    for tick in chance.sample(trades, len(trades)):
+        series[tick.market].trade(tick.ts_ms, tick.price, tick.notional, tick.is_buy, tick.order)
+        _note(found, builder.advance(T0 * 1000 + chance.randrange(12_000)))
+    _note(found, builder.advance(T0 * 1000 + 20_000))
+    for is_buy, volume, count in ((True, "vbuy", "cbuy"), (False, "vsell", "csell")):
+        expected = math.fsum(t.notional for t in trades if t.is_buy is is_buy)
+        total = math.fsum(getattr(bar, volume) for bar in found.values())
+        assert math.isclose(total, expected, rel_tol=1e-9)
+        assert sum(getattr(bar, count) for bar in found.values()) == sum(
+            t.is_buy is is_buy for t in trades
+        )
+
+
+def test_c16_one_trade_in_a_hundred_two_seconds_late_ends_in_the_sorted_truth() -> None:
+    chance = random.Random(16)
+    builder = BarBuilder()
+    builder.advance(T0 * 1000 + 200)
+    series = builder.series("A:x")
+    trades = [
+        Tick(T0 * 1000 + n * 10, n, 100 + chance.random(), chance.random(), chance.random() < 0.5)
+        for n in range(1, 2001)
+    ]
+    arriving = [(t.ts_ms + (2000 if chance.random() < 0.01 else 0), t) for t in trades]
+    found: dict[tuple[int, str], Bar] = {}
+    for now_ms, tick in sorted(arriving):
+        series.trade(tick.ts_ms, tick.price, tick.notional, tick.is_buy, tick.order)
+        _note(found, builder.advance(now_ms))
+    _note(found, builder.advance(trades[-1].ts_ms + 5000))
+    assert builder.late > 5
+    assert_same(found, truth(trades))
+
+
+@given(st.lists(st.integers(-5000, 5000), min_size=1, max_size=20))
+def test_c19_no_second_is_doubled_or_skipped_when_the_clock_jumps(jumps: list[int]) -> None:
+    builder = BarBuilder()
+    builder.advance(T0 * 1000 + 200)
+    series = builder.series("A:x")
+    seconds: list[int] = []
+    found: dict[tuple[int, str], Bar] = {}
+    real_ms = T0 * 1000 + 200
+    for jump_ms in [*jumps, 0, 0, 0, 0, 0, 0]:
+        series.trade(real_ms, 1.0, 1.0, True)
+        closed = builder.advance(real_ms + jump_ms)
+        seconds += [c.second for c in closed]
+        _note(found, closed)
+        real_ms += 1000
+    _note(found, last := builder.advance(real_ms + 1000))
+    seconds += [c.second for c in last]
+    assert seconds == list(range(T0, T0 + len(seconds)))
+    assert sum(bar.cbuy for bar in found.values()) == len(jumps) + 6
+    assert {bar.cbuy for bar in found.values()} == {1}
+
+
+def test_trades_that_come_too_late_are_told_by_market_and_second() -> None:
+    builder = BarBuilder(keep_s=60)
+    builder.advance((T0 + 100) * 1000 + 200)
+    series = builder.series("A:x")
+    for ms in (T0 * 1000, T0 * 1000 + 1, (T0 + 39) * 1000, (T0 + 40) * 1000):
+        series.trade(ms, 1.0, 1.0, True)
+    assert builder.take_too_late() == [("A:x", T0), ("A:x", T0 + 39)]
+    assert builder.take_too_late() == []
+    series.first_s = T0 + 1
+    series.too_old(T0 * 1000)
+    series.too_old(T0 * 1000 + 1000)
+    assert builder.take_too_late() == [("A:x", T0 + 1)]
+
+
+def _note(found: dict[tuple[int, str], Bar], closed: list[Closed]) -> None:
+    for c in closed:
+        found.update(((bar.time, bar.market), bar) for bar in (*c.bars, *c.amended))
 
 
 def _close(builder: BarBuilder, second: int) -> list[Bar]:
