@@ -50,8 +50,13 @@ class MarketState:
         "trades",
     )
 
-    def __init__(self, adapter: Adapter, instrument: Instrument, series: Series) -> None:
-        """Raises `ValueError` if the instrument's contract size is unknown."""
+    def __init__(
+        self, adapter: Adapter, instrument: Instrument, series: Series, *, numbered: bool = True
+    ) -> None:
+        """`numbered`: trades carry the venue's numbers, if it numbers them.
+
+        Raises `ValueError` if the instrument's contract size is unknown.
+        """
         if instrument.contract_size is None:
             raise ValueError(f"{adapter.market(instrument)}: contract size unknown")
         self.name = series.market
@@ -69,7 +74,7 @@ class MarketState:
         """Why the venue does not deliver this market; empty if it does."""
         self._contract = instrument.contract_size
         self._inverse = instrument.inverse
-        self._numbers = Numbers() if adapter.gapless else None
+        self._numbers = Numbers() if adapter.gapless and numbered else None
         self._seen = RecentIds()
         self._seen_forced = RecentIds(least=256)
 

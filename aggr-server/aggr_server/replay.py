@@ -182,4 +182,5 @@ def _own_spool(settings: CollectorSettings) -> Iterator[Spool]:
 def _state(adapter: Adapter, instrument: Instrument, builder: BarBuilder) -> MarketState:
     # Recorded sizes are in base coins, whatever the venue publishes.
     instrument = msgspec.structs.replace(instrument, inverse=False, contract_size=1.0)
-    return MarketState(adapter, instrument, builder.series(adapter.market(instrument)))
+    series = builder.series(adapter.market(instrument))
+    return MarketState(adapter, instrument, series, numbered=False)

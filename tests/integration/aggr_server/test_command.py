@@ -72,7 +72,7 @@ def test_decode_ends_quietly_when_nobody_reads_on() -> None:
 @pytest.mark.parametrize(
     ("arguments", "env", "status", "text"),
     [
-        (("decode", "NOPE"), {}, 2, "exchange 'NOPE' is not known; known: BINANCE, "),
+        (("decode", "NOPE"), {}, 2, "exchange 'NOPE' is not known; known: "),
         (("decode", "FTX"), {}, 2, "FTX closed on 2022-11-11"),
         (("decode", "OKX", "--instruments", "/nothing"), {}, 2, "/nothing"),
         (("replay", "/nothing/trades.csv.gz"), {}, 2, "give --market EXCHANGE:symbol"),
