@@ -115,6 +115,7 @@ async def test_a_new_process_goes_on_behind_what_was_confirmed(
 ) -> None:
     made = filled(opened(folder), range(10))
     made.confirm((await made.unsent(1 << 20)).records[:4])
+    assert made.waiting_bytes == made.bytes * 6 // 10
     again = opened(folder)
     assert (again.waiting, again.last_second) == (6, BEGIN + 9)
     assert again.waiting_bytes == again.bytes * 6 // 10
@@ -211,10 +212,12 @@ async def test_truncation_at_every_byte_of_the_last_record(
         caplog.clear()
         made = opened(copy)
         assert made.last_second == BEGIN + 1
-        assert bool(caplog.messages) == (cut > size - record) or "cut off" in caplog.text
+        assert made.bytes == files(copy)[0].stat().st_size
+        assert ("cut off" in caplog.text) == (cut > size - record)
         filled(made, range(2, 4))
         assert await seconds(made) == [0, 1, 2, 3]
         assert await seconds(opened(copy)) == []
+        assert not [r for r in caplog.records if r.levelno == logging.ERROR]
         opened.close()
         shutil.rmtree(copy)
 
@@ -302,6 +305,22 @@ async def test_when_full_the_oldest_seconds_become_gaps(
         assert made.take_lost() == []
 
 
+async def test_a_segment_given_up_while_it_is_read_is_not_skipped(
+    folder: Path, opened: Opened
+) -> None:
+    filled(opened(folder), range(800), markets=8)
+    made = opened(folder)
+    begun = (await made.unsent(20_000)).records
+    made.confirm(begun)
+    number = 800
+    while not made.given_up:
+        made.append(closed(number, markets=8))
+        number += 1
+    gaps, bars = await gaps_and_bars(made)
+    assert gaps == set(range(len(begun), len(begun) + made.given_up))
+    assert gaps | bars == set(range(len(begun), number))
+
+
 async def test_room_is_made_from_what_is_confirmed_first(folder: Path, opened: Opened) -> None:
     made = opened(folder, keep_s=100_000)
     for number in range(3000):
@@ -370,6 +389,7 @@ async def test_a_disk_that_refuses_is_an_alarm_at_once_and_costs_nothing(
     assert (await made.unsent(1)).records[0].index == 8
     again = opened(folder)
     assert await seconds(again) == list(range(8, 13))
+    assert "damaged" not in caplog.text
 
 
 async def test_a_full_disk_gets_back_what_is_confirmed(
