@@ -62,8 +62,11 @@ class RecentIds:
         self._turn_ms = 0
         self._turned_ms = 0
 
-    def add(self, id: Id, newest_ms: int) -> bool:
-        """Remember an id; False if it is known. `newest_ms`: time of the newest trade counted."""
+    def add(self, id: Id, ts_ms: int, newest_ms: int) -> bool:
+        """Remember an id; False if it is known, or may be: `ts_ms` lies before the horizon.
+
+        `ts_ms`: time of its trade; `newest_ms`: of the newest one counted before.
+        """
         if type(id) is int and self._top < id < _TOO_LONG:
             line = self._line
             if len(line) >= self._due:
@@ -71,7 +74,7 @@ class RecentIds:
             line.append(id)
             self._top = id
             return True
-        return self._add_other(id, newest_ms)
+        return ts_ms >= self.horizon_ms and self._add_other(id, newest_ms)
 
     def remember(self, dated: Sequence[tuple[int, Id]]) -> None:
         """Remember ids that were counted otherwise, with their times, oldest first."""

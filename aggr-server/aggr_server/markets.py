@@ -89,7 +89,8 @@ class MarketState:
             return
         numbers = self._numbers
         if numbers is None:
-            if not self._is_new(trade):
+            if not self._seen.add(trade.id, ts_ms, self.last_trade_ms) and trade.id != "":
+                self._repeated(self._seen, ts_ms)
                 return
         elif order == numbers.next:
             numbers.next = order + 1
@@ -114,16 +115,11 @@ class MarketState:
             self.lag_ms = clock.now_ms() - ts_ms
         return counts
 
-    def _is_new(self, trade: Trade) -> bool:
-        seen, ts_ms = self._seen, trade.ts_ms
-        if ts_ms < seen.horizon_ms:
-            # Whether it was counted is no longer known.
+    def _repeated(self, seen: RecentIds, ts_ms: int) -> None:
+        if ts_ms >= seen.horizon_ms:
+            self.duplicates += 1
+        else:
             self.series.too_old(ts_ms)
-            return False
-        if seen.add(trade.id, self.last_trade_ms) or trade.id == "":
-            return True
-        self.duplicates += 1
-        return False
 
     def liquidation(self, event: Liquidation) -> None:
         """Count a forced order. Without ids, an equal one at the same time is a repetition."""
@@ -134,13 +130,10 @@ class MarketState:
         if not (0.0 < price < ABSURD_USD and 0.0 < notional < ABSURD_USD):
             self.invalid += 1
             return
-        seen, ts_ms = self._seen_forced, event.ts_ms
-        if ts_ms < seen.horizon_ms:
-            self.series.too_old(ts_ms)
-            return
+        ts_ms = event.ts_ms
         key = (ts_ms, price, size, event.is_buy) if event.id == "" else event.id
-        if not seen.add(key, self.last_liquidation_ms):
-            self.duplicates += 1
+        if not self._seen_forced.add(key, ts_ms, self.last_liquidation_ms):
+            self._repeated(self._seen_forced, ts_ms)
             return
         if self.series.liquidation(ts_ms, price, notional, event.is_buy):
             self.liquidations += 1

@@ -1,7 +1,8 @@
 """A venue in a process of its own that floods its subscribers; commands come on standard input.
 
-`python -m tests.bench.flooding.venue SHAPE MARKETS` prints its port. `flood TRADES RATE` sends that
-many trades, RATE a second, and prints, when all have been received, what was sent.
+`python -m tests.bench.flooding.venue SHAPE MARKETS CLOCK` prints its port; CLOCK as in the setting
+SIMULATED_CLOCK. `flood TRADES RATE` sends that many trades, RATE a second of real time, and prints,
+when all have been received, how many were sent.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import json
 import sys
 import time
 from typing import cast
@@ -17,6 +17,7 @@ from typing import cast
 import numpy as np
 import uvloop
 
+from aggr_server import clock
 from tests.bench.flooding.shapes import FIRST_ID, SHAPES, Frames, Shape, framed
 
 BURST_S = 0.005
@@ -32,17 +33,15 @@ class Flood:
         self.shape = shape
         self.clients: list[Client] = []
 
-    async def run(self, trades: int, rate: float) -> dict[str, float]:
-        """Send `trades` at `rate` a second; count, seconds needed."""
+    async def run(self, trades: int, rate: float) -> int:
+        """Send `trades` at `rate` a second; how many were sent."""
         clients = [client for client in self.clients if client.coins]
         markets = sum(len(client.coins) for client in clients)
-        started = time.monotonic()
         await asyncio.gather(
             *(c.flood(trades * len(c.coins) // markets, rate * len(c.coins) / markets)
               for c in clients)
         )  # fmt: skip
-        sent = sum(client.take_sent() for client in clients)
-        return {"sent": sent, "seconds": time.monotonic() - started}
+        return sum(client.take_sent() for client in clients)
 
 
 class Client(asyncio.Protocol):
@@ -124,7 +123,7 @@ class Client(asyncio.Protocol):
         due = time.monotonic()
         while self._sent < trades:
             block = blocks[self._sent // blocks[0].count % len(blocks)]
-            self._transport.write(block.stamp(time.time_ns() // 1_000_000, self._next_ids))
+            self._transport.write(block.stamp(clock.now_ms(), self._next_ids))
             self._sent += block.count
             await self._writable.wait()
             due = max(due + block.count / rate, time.monotonic() - BURST_S)
@@ -163,11 +162,12 @@ async def _serve(shape: Shape) -> None:
     loop = asyncio.get_running_loop()
     flood = Flood(shape)
     server = await loop.create_server(lambda: Client(flood), "127.0.0.1", 0)
-    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
+    print(server.sockets[0].getsockname()[1], flush=True)
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         _, trades, rate = line.split()
-        print(json.dumps(await flood.run(int(trades), float(rate))), flush=True)
+        print(await flood.run(int(trades), float(rate)), flush=True)
 
 
 if __name__ == "__main__":
+    clock.adjust(sys.argv[3])
     uvloop.run(_serve(SHAPES[sys.argv[1]](int(sys.argv[2]))))

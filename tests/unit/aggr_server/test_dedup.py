@@ -22,7 +22,7 @@ def test_the_last_ids_are_never_taken_twice(ids: list[int] | list[str]) -> None:
     accepted: list[int | str] = []
     for id in ids:
         known = id in accepted[-10:]
-        if recent.add(id, T0):
+        if recent.add(id, T0, T0):
             assert not known
             accepted.append(id)
         else:
@@ -34,45 +34,50 @@ def test_c15_duplicates_within_a_minute_are_known_at_1000_trades_a_second(kind: 
     recent = RecentIds()
     chance = random.Random(1)
     for n in range(150_000):
-        assert recent.add(kind(n), T0 + n)
+        assert recent.add(kind(n), T0 + n, T0 + n)
         if n % 10 == 0:
-            assert not recent.add(kind(chance.randint(max(0, n - 60_000), n)), T0 + n)
+            again = chance.randint(max(0, n - 60_000), n)
+            assert not recent.add(kind(again), T0 + again, T0 + n)
+            assert T0 + again >= recent.horizon_ms
 
 
 def test_ids_of_a_quiet_market_are_remembered_however_long_it_takes() -> None:
     recent = RecentIds(least=100)
     for n in range(150):
-        assert recent.add(n, T0 + n * 3_600_000)
+        assert recent.add(n, T0 + n * 3_600_000, T0 + n * 3_600_000)
     for n in range(60, 150):
-        assert not recent.add(n, T0 + 150 * 3_600_000)
+        assert not recent.add(n, T0 + n * 3_600_000, T0 + 150 * 3_600_000)
+        assert T0 + n * 3_600_000 >= recent.horizon_ms
 
 
 def test_nothing_younger_than_the_horizon_is_forgotten() -> None:
     recent = RecentIds(least=10, most=1000, span_ms=1000)
     for n in range(500):
-        recent.add(n, T0 + n * 10)
+        recent.add(n, T0 + n * 10, T0 + n * 10)
     first = next(n for n in range(500) if T0 + n * 10 >= recent.horizon_ms)
     assert 0 < first < 400
-    assert not any(recent.add(n, T0 + 5000) for n in range(first, 500))
+    assert not any(recent.add(n, T0 + n * 10, T0 + 5000) for n in range(first, 500))
+    assert not recent.add(-1, recent.horizon_ms - 1, T0 + 5000)
+    assert recent.add(-1, recent.horizon_ms, T0 + 5000)
 
 
 def test_ids_counted_otherwise_neither_evict_the_live_ones_nor_count_again() -> None:
     recent = RecentIds(least=100, most=5000)
     for n in range(1000):
-        recent.add(10_000 + n, T0 + n)
+        recent.add(10_000 + n, T0 + n, T0 + n)
     recent.remember([(T0 - 4000 + n, n) for n in range(4000)])
-    assert not any(recent.add(n, T0 + 1000) for n in range(4000))
-    assert not any(recent.add(10_000 + n, T0 + 1000) for n in range(1000))
+    assert not any(recent.add(n, T0, T0 + 1000) for n in range(4000))
+    assert not any(recent.add(10_000 + n, T0 + n, T0 + 1000) for n in range(1000))
     recent.remember([(T0 + 2000, 20_000)])
-    assert not recent.add(20_000, T0 + 2000)
-    assert recent.add(20_001, T0 + 2000)
+    assert not recent.add(20_000, T0 + 2000, T0 + 2000)
+    assert recent.add(20_001, T0 + 2000, T0 + 2000)
 
 
 def test_more_ids_than_are_remembered_move_the_horizon() -> None:
     recent = RecentIds(least=10, most=100)
     recent.remember([(T0 + n, n) for n in range(250)])
     assert recent.horizon_ms == T0 + 150
-    assert not any(recent.add(n, T0 + 300) for n in range(150, 250))
+    assert not any(recent.add(n, T0 + n, T0 + 300) for n in range(150, 250))
 
 
 @settings(max_examples=200)
