@@ -9,7 +9,6 @@ from contextlib import suppress
 from logging import getLogger
 
 from aggr_server import clock
-from aggr_server.clock import now_ms as now_ms
 from aggr_server.connection import Broken, Connection, Retired, Setup, State, Tally
 from aggr_server.exchanges.base import Stream
 from aggr_server.log import kv
