@@ -18,6 +18,8 @@ from aggr_server.log import kv
 SUFFIX = ".segment"
 CURSOR = "cursor"
 LOCK = "lock"
+MAX_UNSYNCED = 32
+"""Descriptors kept for `sync`; with more of them, nobody calls it."""
 
 _log = getLogger(__name__)
 
@@ -145,11 +147,15 @@ class Segments:
             self._fd = None
 
     def _begin(self, record: Record) -> Segment:
+        if len(self._unsynced) > MAX_UNSYNCED:
+            sync(self.take_unsynced())
         path = self._folder / f"{record.first:020d}{SUFFIX}"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o640)
         if self._fd is not None:
             self._unsynced.append(self._fd)
         self._fd = fd
+        # The file's name must survive a power cut as well.
+        self._unsynced.append(os.open(self._folder, os.O_RDONLY))
         segment = Segment(path, record.first, record.second, 0)
         if self.row and self.row[-1].path == path:
             self.row.pop()

@@ -141,7 +141,12 @@ class Spool:
             begin -= 1
         found: list[ClosedSecond] = []
         for segment in row[begin:]:
-            for record in segments.read(segment.path, 0, segment.size).records:
+            try:
+                records = segments.read(segment.path, 0, segment.size).records
+            except OSError as error:
+                _log.error("spool cannot be read %s", kv(segment=segment.path, error=error))
+                continue
+            for record in records:
                 if record.count == 1 and record.second > since:
                     with suppress(msgspec.MsgspecError):
                         found.append(decode(record.payload))

@@ -482,10 +482,18 @@ async def test_every_byte_is_synced_off_the_event_loop(
     monkeypatch.setattr(os, "fsync", fsync)
     filled(made, range(300), markets=8)
     task = asyncio.create_task(made.run())
-    expected = {path.name for path in files(folder)}
+    expected = {folder.name, *(path.name for path in files(folder))}
     await until(lambda: synced == expected)
     task.cancel()
     assert threads == {False}
+
+
+def test_no_descriptors_pile_up_where_nobody_syncs(folder: Path, opened: Opened) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    made = opened(folder, 4 << 20)
+    filled(made, range(4000), markets=100)
+    assert len(files(folder)) > 10
+    assert len(os.listdir("/proc/self/fd")) - before < segments.MAX_UNSYNCED + 10
 
 
 def test_a_second_process_is_refused(folder: Path, opened: Opened) -> None:
