@@ -95,7 +95,11 @@ class Bus:
     async def run(self) -> None:
         """Send for ever."""
         backoff = Backoff(base_s=0.5, cap_s=5.0)
+        task = asyncio.current_task()
         while True:
+            if task is not None and task.cancelling():
+                # The client waits by asyncio.wait_for, which may swallow a cancellation.
+                raise asyncio.CancelledError
             await self._news.wait()
             self._news.clear()
             try:

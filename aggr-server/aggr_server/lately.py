@@ -22,7 +22,7 @@ class Rates:
 
     def add(self, second: int, bars: Iterable[Bar]) -> None:
         """Count the trades of a closed second."""
-        trades = {bar.market: bar.cbuy + bar.csell for bar in bars}
+        trades = {b.market: count for b in bars if (count := b.cbuy + b.csell)}
         self._seconds.append((second, trades))
         for market, count in trades.items():
             self._sums[market] = self._sums.get(market, 0) + count

@@ -35,6 +35,13 @@ def test_the_rate_is_that_of_the_last_minute(counts: list[int]) -> None:
     assert rates.of("A:x") == sum(last) / len(last)
 
 
+def test_bars_of_forced_orders_alone_count_nothing() -> None:
+    rates = Rates()
+    for second in range(200):
+        rates.add(second, [bar(second, "A:x", 1 if second == 3 else 0)])
+    assert rates.of("A:x") == 0.0
+
+
 def test_seconds_that_are_left_out_count_as_time() -> None:
     rates = Rates()
     rates.add(100, [bar(100, "A:x", 30)])
