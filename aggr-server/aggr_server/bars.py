@@ -257,19 +257,25 @@ class BarBuilder:
             if not new.first_ms:
                 new.stand_at(old.close if old and old.close else price or series.last_price)
             price = new.close
-            if new.is_empty or (
-                old and new.bar(second, series.market) == old.bar(second, series.market)
+            if (
+                price == 0.0
+                or new.is_empty
+                or (old and new.bar(second, series.market) == old.bar(second, series.market))
             ):
                 continue
             self._replace(series, second, new)
         return left
 
     def restore(self, bars: Iterable[Bar]) -> None:
-        """Take over bars that were closed before a restart, oldest first."""
+        """Take over bars of before a restart; of the same period the last one counts.
+
+        To be called before any `series` is made.
+        """
         newest: dict[str, Bar] = {}
         for bar in bars:
             self._closed.setdefault(bar.time, {})[bar.market] = restored(bar, self.interval_s)
-            newest[bar.market] = bar
+            if bar.market not in newest or bar.time >= newest[bar.market].time:
+                newest[bar.market] = bar
         self._prices.update((market, bar.close) for market, bar in newest.items())
         self._closed = dict(sorted(self._closed.items()))
         if self.next_s:

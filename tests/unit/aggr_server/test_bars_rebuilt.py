@@ -99,6 +99,14 @@ def test_seconds_older_than_what_is_kept_are_rebuilt_and_emitted() -> None:
     assert list(builder.recent(0, T0 + 2000)) == []
 
 
+def test_forced_orders_without_any_known_price_make_no_bar() -> None:
+    builder = BarBuilder(keep_s=60)
+    builder.advance((T0 + 1000) * 1000 + 200)
+    series = builder.series("A:x")
+    assert builder.rebuild(series, [], T0, T0 + 2, {T0: (1.0, 0.0)}) == set()
+    assert builder.pending == 0
+
+
 def test_many_rebuilt_bars_leave_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bars, "AMENDED_AT_ONCE", 3)
     builder = BarBuilder(keep_s=60)
@@ -117,7 +125,8 @@ def test_bars_of_before_a_restart_are_amended_not_begun_anew() -> None:
         Bar(T0 + 1, "A:x", 6.0, 6.0, 6.0, 6.0, 0.0, 0.0, 0, 0, 1.0, 0.0),
     ]
     builder = BarBuilder(keep_s=60)
-    builder.restore(before)
+    replaced = Bar(T0, "A:x", 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1, 1, 0.0, 0.0)
+    builder.restore([replaced, before[1], before[0]])
     series = builder.series("A:x")
     builder.advance((T0 + 10) * 1000 + 200)
     assert list(builder.recent(0, T0 + 99)) == before

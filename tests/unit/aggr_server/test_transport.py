@@ -297,7 +297,14 @@ def certificate(tmp_path: Path) -> Path:
     """A certificate for localhost that nobody trusts, beside its key in `key.pem`."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
-    extra: list[str | Path] = ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate]
+    extra: list[str | Path] = [
+        "-addext",
+        "subjectAltName=DNS:localhost",
+        "-keyout",
+        key,
+        "-out",
+        certificate,
+    ]
     subprocess.run([*command.split(), *extra], check=True, capture_output=True)
     return certificate
 
