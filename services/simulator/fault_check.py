@@ -31,7 +31,7 @@ def check(plan: FaultPlan, venues: Sequence[Venue]) -> None:
             raise Refusal("until_ms must lie after from_ms")
         touched = _touched(fault, known, markets)
         if isinstance(fault, Drop):
-            _require_ids(touched)
+            _require_ids(fault, touched)
         if isinstance(fault, Garble) and fault.ways == ("negative",):
             _require_unsigned(touched)
         if isinstance(fault, Pulse) and fault.drop_ms and fault.every_s:
@@ -57,7 +57,9 @@ def _touched(fault: Fault, known: dict[str, Venue], markets: dict[str, str]) -> 
     return [known[name] for name in sorted(names)]
 
 
-def _require_ids(venues: list[Venue]) -> None:
+def _require_ids(fault: Drop, venues: list[Venue]) -> None:
+    if fault.kinds != ("trades",):
+        raise Refusal("only trades can be dropped: nobody could notice that forced orders are lost")
     for venue in venues:
         if not venue.gapless:
             raise Refusal(

@@ -15,6 +15,7 @@ StreamKind = Literal["trades", "liquidations"]
 Garbage = Literal["truncated", "not_a_number", "negative", "wrong_type"]
 
 FOREVER_MS = 1 << 62
+BOTH: tuple[StreamKind, ...] = ("trades", "liquidations")
 GARBAGE: tuple[Garbage, ...] = ("truncated", "not_a_number", "negative", "wrong_type")
 
 Probability = Annotated[float, Meta(gt=0, le=1)]
@@ -46,7 +47,7 @@ class FrameFault(VenueFault, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Concerns frames of trades or of forced orders, of some `markets` if they are named."""
 
     markets: tuple[str, ...] = ()
-    kinds: tuple[StreamKind, ...] = ("trades", "liquidations")
+    kinds: tuple[StreamKind, ...] = BOTH
     probability: Probability = 1.0
 
 
@@ -60,7 +61,9 @@ class Mute(FrameFault, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
 
 
 class Drop(FrameFault, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=_tag):
-    """Frames are lost; only where the venue's ids prove it."""
+    """Frames are lost; only where the venue's ids prove it, which those of forced orders never do."""
+
+    kinds: tuple[StreamKind, ...] = ("trades",)
 
 
 class Duplicate(FrameFault, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=_tag):

@@ -13,6 +13,7 @@ import msgspec
 from aggr_server import clock
 from services.simulator.connections import Client
 from services.simulator.fault_plan import (
+    BOTH,
     FOREVER_MS,
     ClockOffset,
     Drop,
@@ -146,7 +147,7 @@ class Faults:
             if not begin <= now < end:
                 continue
             if isinstance(fault, Pulse):
-                self._add(found, Drop(venues=fault.venues))
+                self._add(found, Drop(venues=fault.venues, kinds=BOTH))
             elif isinstance(fault, FrameFault):
                 self._add(found, fault)
             else:

@@ -55,10 +55,17 @@ def run(options: Options, folder: Path, report: Report = print) -> Verdict:
         verdict.collector_starts = stack.collector.starts
         verdict.worst_lag_ms = stack.ask("control/status")["worst_lag_ms"]
         verdict.cpu_s = {p.module: round(p.cpu_s, 1) for p in (stack.simulator, stack.collector)}
-        if not stack.collector.running:
-            verdict.differences.append({"collector": "is not running any more"})
-            verdict.different += 1
+        verdict.collector = _state_of_collector(stack)
         return verdict
+
+
+def _state_of_collector(stack: Stack) -> str:
+    """What is wrong with the process itself; empty if it answers and ends as it should."""
+    if not stack.collector.running:
+        return f"is not running any more: {stack.collector.log_end()}"
+    if stack.health() is None:
+        return "does not answer"
+    return "" if stack.collector.end(signal.SIGTERM) else "did not end on SIGTERM"
 
 
 def _draw(options: Options, start: int) -> Schedule:

@@ -12,6 +12,7 @@ import msgspec
 from aggr_server import exchanges
 from services.simulator import venues as simulated
 from services.simulator.fault_plan import (
+    FOREVER_MS,
     ClockOffset,
     Close,
     Drop,
@@ -42,7 +43,7 @@ EVERYWHERE = 0.1
 AROUND_MS = 60_000
 
 Victim = Literal["collector", "influx"]
-Make = Callable[[Random, "Span"], Fault]
+Make = Callable[[Random], Fault]
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def draw(
         chosen = able if everywhere else luck.sample(able, min(len(able), luck.randint(1, 3)))
         begin = luck.randrange(first, last)
         end = min(last, begin + luck.randint(1000, longest_s * 1000))
-        faults.append(make(luck, Span(tuple(chosen), begin, end + 1)))
+        faults.append(_placed(make(luck), Span(tuple(chosen), begin, end + 1)))
     faults.sort(key=lambda fault: fault.from_ms)
     return Schedule(tuple(faults), tuple(_kills(luck, first, last) if killing else ()))
 
@@ -161,55 +162,56 @@ def _able(name: str, venues: Sequence[str]) -> list[str]:
     return list(venues)
 
 
-def _mute(luck: Random, span: Span) -> Fault:
-    """Long enough to be noticed: that a few seconds were left out, nobody could know."""
-    at_least = max(span.until_ms, span.from_ms + LEAST_MUTE_S * 1000)
+def _placed(fault: Fault, span: Span) -> Fault:
+    """The fault at its place; a mute lasts long enough to be noticed.
+
+    That a few seconds were left out, nobody could know. A subscription that is dead for good needs
+    another connection.
+    """
+    until_ms = span.until_ms
+    if isinstance(fault, Mute):
+        until_ms = max(until_ms, span.from_ms + LEAST_MUTE_S * 1000)
+        if fault.connections == "present":
+            until_ms = FOREVER_MS
+    return msgspec.structs.replace(
+        fault, venues=span.venues, from_ms=span.from_ms, until_ms=until_ms
+    )
+
+
+def _mute(luck: Random) -> Fault:
     if luck.random() < 0.5:
-        # The subscription is dead for good; another connection is needed.
-        return Mute(
-            venues=span.venues, from_ms=span.from_ms, kinds=("trades",), connections="present"
-        )
-    kinds = luck.choice((("trades",), ("trades", "liquidations"), ("liquidations",)))
-    return Mute(venues=span.venues, from_ms=span.from_ms, until_ms=at_least, kinds=kinds)
+        return Mute(kinds=("trades",), connections="present")
+    return Mute(kinds=luck.choice((("trades",), ("trades", "liquidations"), ("liquidations",))))
 
 
-def _status(luck: Random, span: Span) -> Fault:
+def _status(luck: Random) -> Fault:
     status, wait_s = luck.choice(((429, 5), (429, 20), (418, 10), (451, 0), (503, 0)))
-    door = luck.choice(((True, True), (True, False), (False, True)))
+    connect, rest = luck.choice(((True, True), (True, False), (False, True)))
+    probability = luck.choice((1.0, 0.5))
     return Status(
-        venues=span.venues, from_ms=span.from_ms, until_ms=span.until_ms, status=status,
-        retry_after_s=wait_s, connect=door[0], rest=door[1], probability=luck.choice((1.0, 0.5)),
-    )  # fmt: skip
-
-
-def _at(span: Span) -> dict[str, object]:
-    return {"venues": span.venues, "from_ms": span.from_ms, "until_ms": span.until_ms}
+        status=status, retry_after_s=wait_s, connect=connect, rest=rest, probability=probability
+    )
 
 
 KINDS: dict[str, tuple[Make, int]] = {
     "mute": (_mute, 60),
-    "drop": (lambda r, s: Drop(probability=r.choice((0.01, 0.2)), **_at(s)), 20),
-    "duplicate": (
-        lambda r, s: Duplicate(probability=0.3, within_ms=r.choice((0, 3000)), **_at(s)), 60
-    ),
-    "reorder": (lambda r, s: Reorder(probability=0.01, within_ms=2000, **_at(s)), 60),
-    "garble": (lambda r, s: Garble(probability=r.choice((0.005, 0.05)), **_at(s)), 30),
-    "huge": (lambda r, s: Huge(probability=0.01, **_at(s)), 5),
+    "drop": (lambda r: Drop(probability=r.choice((0.01, 0.2))), 20),
+    "duplicate": (lambda r: Duplicate(probability=0.3, within_ms=r.choice((0, 3000))), 60),
+    "reorder": (lambda r: Reorder(probability=0.01, within_ms=2000), 60),
+    "garble": (lambda r: Garble(probability=r.choice((0.005, 0.05))), 30),
+    "huge": (lambda r: Huge(probability=0.01), 5),
     "slow": (
-        lambda r, s: Slow(latency_ms=r.randint(100, 3000), bytes_per_s=r.choice((0, 50_000)),
-                          **_at(s)), 30
+        lambda r: Slow(latency_ms=r.randint(100, 3000), bytes_per_s=r.choice((0, 50_000))),
+        30,
     ),
-    "reset": (lambda r, s: Reset(drop_ms=r.choice((0, 900)), **_at(s)), 60),
-    "resets": (lambda r, s: Reset(every_s=r.uniform(3, 15), **_at(s)), 60),
-    "close": (lambda r, s: Close(drop_ms=r.choice((0, 900)), **_at(s)), 60),
-    "leave": (lambda r, s: Leave(notice_s=r.uniform(0, 10), **_at(s)), 60),
-    "refuse": (lambda r, s: Refuse(**_at(s)), 30),
-    "hang": (lambda r, s: Hang(connect=r.random() < 0.7, **_at(s)), 30),
+    "reset": (lambda r: Reset(drop_ms=r.choice((0, 900))), 60),
+    "resets": (lambda r: Reset(every_s=r.uniform(3, 15)), 60),
+    "close": (lambda r: Close(drop_ms=r.choice((0, 900))), 60),
+    "leave": (lambda r: Leave(notice_s=r.uniform(0, 10)), 60),
+    "refuse": (lambda _: Refuse(), 30),
+    "hang": (lambda r: Hang(connect=r.random() < 0.7), 30),
     "status": (_status, 30),
-    "lag": (
-        lambda r, s: RestLag(lag_ms=r.randint(0, 8000), latency_ms=r.randint(0, 5000), **_at(s)),
-        60,
-    ),
-    "offset": (lambda r, s: ClockOffset(offset_ms=r.randint(-3000, 3000), **_at(s)), 60),
-}  # fmt: skip
+    "lag": (lambda r: RestLag(lag_ms=r.randint(0, 8000), latency_ms=r.randint(0, 5000)), 60),
+    "offset": (lambda r: ClockOffset(offset_ms=r.randint(-3000, 3000)), 60),
+}
 """Fault -> how it is made, and how many seconds it lasts at most."""

@@ -19,6 +19,7 @@ from services.core.settings import InfluxSchemaSettings
 from tests.integration.servers import ROOT, InfluxServer, RedisServer, free_port
 
 ANSWER_WITHIN_S = 60.0
+END_WITHIN_S = 20.0
 LOG_END = 2000
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -68,12 +69,19 @@ class Process:
                 stderr=log,
             )
 
-    def end(self, number: signal.Signals) -> None:
-        """Send it a signal and wait for its end."""
-        if self._child is not None and self._child.poll() is None:
-            self._cpu_before = self.cpu_s
-            self._child.send_signal(number)
-            self._child.wait(30)
+    def end(self, number: signal.Signals) -> bool:
+        """Send it a signal and wait for its end; False if it had to be killed."""
+        if self._child is None or self._child.poll() is not None:
+            return True
+        self._cpu_before = self.cpu_s
+        self._child.send_signal(number)
+        try:
+            self._child.wait(END_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+            return False
+        return True
 
     def log_end(self) -> str:
         """The last lines of its log."""

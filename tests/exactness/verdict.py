@@ -38,7 +38,7 @@ class Verdict:
     """Counts are of market-seconds with trades (`forced`: with forced orders).
 
     `gap_seconds`: what is recorded as incomplete in the end, by venue and reason. `lasting`: gaps
-    of trades at venues that could have told all.
+    of trades at venues that could have told all. `collector`: what is wrong with the process.
     """
 
     seed: int
@@ -57,6 +57,7 @@ class Verdict:
     differences: list[dict[str, Any]] = field(default_factory=list)
     faults: dict[str, int] = field(default_factory=dict)
     collector_starts: int = 0
+    collector: str = ""
     cpu_s: dict[str, float] = field(default_factory=dict)
     worst_lag_ms: int = 0
 
@@ -70,6 +71,8 @@ class Verdict:
             found.append(f"{self.forced_different} seconds of forced orders differ")
         if self.lasting:
             found.append(f"{len(self.lasting)} gaps of trades remain where all could be fetched")
+        if self.collector:
+            found.append(f"the collector {self.collector}")
         if not self.compared:
             found.append("nothing was compared")
         return found

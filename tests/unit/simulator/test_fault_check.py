@@ -37,6 +37,7 @@ def test_what_can_be_followed_is_accepted(demo: tuple[Venue, ...]) -> None:
         (Mute(from_ms=5, until_ms=5), "until_ms must lie after from_ms"),
         (Drop(venues=("BYBIT",)), "frames of BYBIT cannot be dropped"),
         (Drop(), "cannot be dropped"),
+        (Drop(venues=("BINANCE",), kinds=("liquidations",)), "only trades can be dropped"),
         (Reset(drop_ms=1, every_s=1), "drop_ms goes with a single end"),
         (Leave(venues=("COINBASE",)), "COINBASE announces nothing"),
     ],
