@@ -61,7 +61,7 @@ class Mute(FrameFault, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
 
 
 class Drop(FrameFault, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=_tag):
-    """Frames are lost; only where the venue's ids prove it, which those of forced orders never do."""
+    """Frames are lost; only where the venue's ids prove it, as those of forced orders never do."""
 
     kinds: tuple[StreamKind, ...] = ("trades",)
 

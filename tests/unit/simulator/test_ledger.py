@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from services.simulator.instruments import Trade
-from services.simulator.ledger import KEEP_S, Ledger
+from services.simulator.ledger import KEEP_S, Ledger, LedgerError
 from services.simulator.venues import INSTRUMENTS
 
 IDS = [1] * len(INSTRUMENTS)
@@ -54,3 +56,10 @@ def test_seconds_older_than_the_bars_that_can_be_checked_are_dropped(tmp_path: P
     now = -(-(KEEP_S + 2) // 600) * 600
     ledger.append(now, [], IDS)
     assert list(ledger.trades(0, now)) == []
+
+
+def test_a_ledger_of_other_venues_is_refused(tmp_path: Path) -> None:
+    Ledger(tmp_path, INSTRUMENTS).close()
+    with pytest.raises(LedgerError, match="made for other SIMULATOR_VENUES"):
+        Ledger(tmp_path, INSTRUMENTS[1:])
+    Ledger(tmp_path, INSTRUMENTS).close()

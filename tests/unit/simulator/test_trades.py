@@ -8,7 +8,7 @@ import pytest
 from services.simulator.instruments import Instrument
 from services.simulator.model import BASES, Path
 from services.simulator.trades import Batch, Splitter
-from services.simulator.venues import INSTRUMENTS
+from services.simulator.venues import DEMO, INSTRUMENTS, instruments, known
 
 BTC = BASES[0]
 MARKETS = [i for i in INSTRUMENTS if i.base == "BTC"]
@@ -36,6 +36,34 @@ def test_one_second_gives_the_same_trades_alone_and_among_many(
             np.array_equal(getattr(alone, f.name), getattr(whole, f.name)[here])
             for f in fields(Batch)
         )
+
+
+def test_further_venues_leave_the_markets_of_the_demo_as_they_are(
+    path: Path, splitter: Splitter
+) -> None:
+    everything = Splitter(1, BTC, instruments((*DEMO, *sorted(set(known()) - set(DEMO)))))
+    flow = path.seconds(0, 120)
+    for instrument in MARKETS:
+        alone, among = (s.trades(flow, instrument) for s in (splitter, everything))
+        assert all(
+            np.array_equal(getattr(alone, f.name), getattr(among, f.name)) for f in fields(Batch)
+        )
+
+
+def test_markets_apart_trade_their_own_share(path: Path) -> None:
+    flow = path.seconds(-1200, 0)
+    others = [i for i in instruments(tuple(known())) if i.apart and i.base == "BTC"]
+    splitter = Splitter(1, BTC, tuple(others))
+    for instrument in others:
+        market, batch = splitter.market_flow(flow, instrument), splitter.trades(flow, instrument)
+        volume = flow.spot_volume if instrument.kind == "spot" else flow.perp_volume
+        part = (market.buy_usd + market.sell_usd).sum() / volume.sum()
+        assert part == pytest.approx(instrument.share, rel=0.05)
+        price = batch.ticks / 10.0**instrument.price_decimals
+        traded = batch.lots * 10.0**-instrument.lot_decimals * (instrument.inverse_usd or price)
+        # Seconds without a trade lose their volume.
+        assert 0.4 < traded.sum() / (market.buy_usd + market.sell_usd).sum() < 1.05
+        assert batch.forced.any() == (instrument.kind == "perp" and instrument.tells_liquidations)
 
 
 def test_trades_are_in_time_order_within_their_second(path: Path, splitter: Splitter) -> None:
