@@ -249,6 +249,34 @@ async def test_c4_three_seconds_of_refusal_cost_nothing(
         made.uninterrupted(begin_s, end_s)
 
 
+async def test_c5_killed_while_the_database_is_away_it_stores_everything_later(
+    tmp_path: Path, redis: Redis, redis_port: int, own_influx: InfluxServer
+) -> None:
+    async with rig(tmp_path, redis, redis_port, own_influx.port) as made:
+        trading = asyncio.create_task(made.trade(300))
+        try:
+            begin_s = await made.collecting()
+            await made.healthy(lambda h: h["influx"]["connected"], 20)
+            own_influx.kill()
+            await made.passed(now_s() + 5)
+            made.collector.kill()
+            killed_s = now_s()
+            made.collector.start()
+            await made.passed(killed_s + 5)
+            own_influx.start()
+            await made.passed(now_s() + 3)
+            await made.healthy(lambda h: h["influx"]["connected"], 30)
+            await until(lambda: made.listener.newest not in made.listener.missing())
+            back_s = made.listener.newest
+            await made.passed(back_s + 4)
+        finally:
+            trading.cancel()
+        await made.healthy(lambda h: h["spool"]["waiting_s"] <= 1, 20)
+        # What nobody collected meanwhile is a gap until the exchange has told it, which takes time.
+        assert await made.wrong(begin_s, killed_s - 3) == []
+        assert await made.wrong(back_s, back_s + 3) == []
+
+
 def _mounting(folder: Path, size: str) -> list[str]:
     """A command that becomes another with a small disk at `folder` of its own."""
     script = f'mount -t tmpfs -o size={size} tmpfs "{folder}" && exec "$@"'
