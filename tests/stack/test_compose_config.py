@@ -69,7 +69,8 @@ def test_production_has_two_runners_and_its_data_under_one_folder() -> None:
     document = config(*files(("prod",)))
     assert document["services"]["strategy-runner"]["deploy"]["replicas"] == 2
     assert {v["driver_opts"]["device"] for v in document["volumes"].values()} == {
-        f"/opt/squeezeflow/{name}" for name in ("influxdb", "redis", "freqtrade", "aggr", "chronograf")
+        f"/opt/squeezeflow/{name}"
+        for name in ("influxdb", "redis", "freqtrade", "aggr", "chronograf")
     }
     for service in ("redis", "aggr-influx"):
         assert "ports" not in document["services"][service]
