@@ -239,9 +239,11 @@ class Collector:
         if last_s is not None and last_s * 1000 > now + BACKWARDS_MS:
             _log.error("stored seconds lie in the future, check the clock %s", kv(last_s=last_s))
             last_s = None
+        newest: dict[str, int] = {}
         if last_s is not None:
             tail = self.spool.tail(self._settings.aggr_buffer_size)
             self.builder.restore(b for second in tail for b in (*second.bars, *second.amended))
+            newest = {b.market: b.time for second in tail for b in second.bars if b.cbuy + b.csell}
             now = max(now, (last_s + interval_s) * 1000 + grace_ms)
         self.builder.advance(now)
         from_s = self.builder.next_s if last_s is None else last_s + 1 - UNCERTAIN_S
@@ -251,7 +253,9 @@ class Collector:
                 continue
             self._keeper.followed[market] = kinds
             for kind in kinds:
-                self.gaps.begin(market, kind, from_s, "down")
+                # Whoever had been silent may have been mute without that being found out in time.
+                heard_s = newest.get(market, from_s) if kind == "trades" else from_s
+                self.gaps.begin(market, kind, min(heard_s, from_s), "down")
 
     def _turn(self, due_ms: int, now_ms: int) -> None:
         """Close what is due; see `keep_time`."""

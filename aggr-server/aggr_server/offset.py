@@ -33,7 +33,7 @@ class VenueClock:
 
     def uncertain_since(self, lost_ms: int) -> int:
         """The first second that may be incomplete when nothing is certain after `lost_ms`."""
-        return (lost_ms - max(IN_FLIGHT_MS, *self._ages, 0)) // 1000
+        return (lost_ms - IN_FLIGHT_MS - max(*self._ages, 0, 0)) // 1000
 
     def certain_from(self, live_ms: int) -> int:
         """The first second that is complete when everything is received since `live_ms`."""

@@ -25,6 +25,11 @@ OPEN_SETTLE_S = 10
 OPEN_LEAST_S = 20
 """While a stream is down its trades are fetched too, with more caution and in longer pieces."""
 
+BEYOND_S = 10
+BEYOND_AT_MOST_S = 60
+"""Where nothing after a gap was received whole, REST must know a trade of the 10 s after it, until
+a minute has passed."""
+
 CHUNK_S = 300
 AT_ONCE = 2
 PROBE_S = 60
@@ -193,7 +198,9 @@ class Recovery:
 
     def _tape(self, market: MarketState, from_s: int, to_s: int) -> Tape | None:
         overlap_s = self._overlap(market, to_s)
-        window = Window(from_s * 1000, (to_s + overlap_s) * 1000)
+        old = clock.now_ms() // 1000 - to_s >= BEYOND_AT_MOST_S
+        beyond_s = 0 if overlap_s or old else BEYOND_S
+        window = Window(from_s * 1000, (to_s + overlap_s + beyond_s) * 1000)
         first = self._adapter.past(market.instrument, window)
         if first is None:
             return None
@@ -207,14 +214,21 @@ class Recovery:
             first,
             interval_s=self._interval_s,
             overlap_s=overlap_s,
+            beyond_s=beyond_s,
         )
 
     def _overlap(self, market: MarketState, to_s: int) -> int:
-        """How much after `to_s` to compare: only what is old enough and was received whole."""
+        """How much after `to_s` to compare: what is old enough and was received whole.
+
+        Where nothing was received there is nothing to compare.
+        """
         length_s = -(-OVERLAP_S // self._interval_s) * self._interval_s
         if (to_s + length_s) * 1000 + self._settle_ms > clock.now_ms():
             return 0
-        return 0 if self._book.touches(market.name, to_s, to_s + length_s) else length_s
+        if self._book.touches(market.name, to_s, to_s + length_s):
+            return 0
+        known = market.series.builder.known(market.series, to_s, to_s + length_s)
+        return length_s if any(sums.first_ms for _, sums in known) else 0
 
     def _pause(self, market: MarketState, least_s: float) -> None:
         _, backoff = self._pauses.get(market.name) or (0.0, Backoff(base_s=4.0, cap_s=300.0))

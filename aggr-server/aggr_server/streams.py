@@ -200,6 +200,9 @@ class StreamState:
             return
         others_ms = min(self._carriers.values(), default=None)
         if others_ms is None:
+            if self.kind == "trades":
+                # It may have been mute already, although that had not been found out yet.
+                lost_ms = min(lost_ms, self.certain_ms)
             self._lost(lost_ms, reason)
             return
         if self.lane is not None:

@@ -30,7 +30,8 @@ class Tape:
     """The trades of `window`, asked for from `first` on.
 
     The last `overlap_s` seconds of the window were received whole: should the venue tell fewer
-    trades of them, its record is behind, and nothing is taken over yet.
+    trades of them, its record is behind, and nothing is taken over yet. The last `beyond_s` are
+    asked for only to see that its record reaches beyond what is rebuilt.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Tape:
         *,
         interval_s: int = 1,
         overlap_s: int = 0,
+        beyond_s: int = 0,
     ) -> None:
         self.walks_back = False
         """Whether the venue can only be followed from its newest trade back."""
@@ -60,7 +62,8 @@ class Tape:
         self._trades: list[Trade] = []
         self._forced: list[Liquidation] | None = None
         self._from_s = window.from_ms // 1000
-        self._to_s = window.to_ms // 1000
+        self._to_s = window.to_ms // 1000 - beyond_s
+        self._reach_ms = self._to_s * 1000 if beyond_s else 0
         self._falling, self._rising = True, True
         self._oldest_ms, self._newest_ms = 0, 0
         self._left_over: list[tuple[int, int]] = []
@@ -116,6 +119,8 @@ class Tape:
 
     def _keep(self, past: Past) -> None:
         from_ms, to_ms = self._from_s * 1000, self._to_s * 1000
+        if any(trade.ts_ms >= self._reach_ms for trade in past.trades):
+            self._reach_ms = 0
         self._trades += [t for t in past.trades if from_ms <= t.ts_ms < to_ms]
         if past.liquidations is not None:
             kept = [e for e in past.liquidations if from_ms <= e.ts_ms < to_ms]
@@ -139,6 +144,8 @@ class Tape:
     async def _rebuild(self, from_s: int, to_s: int) -> None:
         if from_s >= to_s:
             return
+        if self._reach_ms:
+            raise TapeFailed(f"{self._market.name}: REST is behind the end of the gap")
         forced = await self._forced_orders(from_s, to_s)
         whole_s = self._window.to_ms // 1000 - self._overlap_s
         if self._overlap_s and to_s > whole_s:

@@ -24,6 +24,7 @@ from services.simulator.fault_plan import (
     Huge,
     Leave,
     Mute,
+    Pulse,
     Refuse,
     Reorder,
     Reset,
@@ -110,7 +111,7 @@ def draw(
     luck = Random(seed)
     first, last = start_ms + QUIET_START_S * 1000, start_ms + int(minutes * 60_000)
     last -= QUIET_END_S * 1000
-    faults = []
+    faults: list[Fault] = []
     kinds = _endless(luck, tuple(KINDS))
     for _ in range(max(len(KINDS), round(FAULTS_PER_MINUTE * minutes))):
         name = next(kinds)
@@ -123,8 +124,34 @@ def draw(
         begin = luck.randrange(first, last)
         end = min(last, begin + luck.randint(1000, longest_s * 1000))
         faults.append(_placed(make(luck), Span(tuple(chosen), begin, end + 1)))
-    faults.sort(key=lambda fault: fault.from_ms)
-    return Schedule(tuple(faults), tuple(_kills(luck, first, last) if killing else ()))
+    kills = tuple(_kills(luck, first, last)) if killing else ()
+    faults = [_noticed(f, faults, kills) if isinstance(f, Mute) else f for f in faults]
+    return Schedule(tuple(sorted(faults, key=lambda fault: fault.from_ms)), kills)
+
+
+def _noticed(mute: Mute, faults: Sequence[Fault], kills: Sequence[Kill]) -> Mute:
+    """A mute that lasts on after whatever makes the collector listen anew.
+
+    A connection that has just been made needs its time to be found mute.
+    """
+    least_ms, until_ms = LEAST_MUTE_S * 1000, mute.until_ms
+    anew = [
+        min(fault.until_ms, until_ms)
+        for fault in faults
+        if isinstance(fault, Pulse | Refuse | Slow) and set(fault.venues) & set(mute.venues)
+        if fault.from_ms < until_ms and fault.until_ms > mute.from_ms
+    ]
+    anew += [
+        min(ends_ms, until_ms)
+        for kill in kills
+        if kill.victim == "collector"
+        for ends_ms in [kill.at_ms + int(kill.down_s * 1000) + least_ms // 2]
+        if mute.from_ms < ends_ms
+    ]
+    longest_ms = max((at + least_ms for at in anew), default=until_ms)
+    if longest_ms <= until_ms:
+        return mute
+    return _noticed(msgspec.structs.replace(mute, until_ms=longest_ms), faults, kills)
 
 
 def _kills(luck: Random, first: int, last: int) -> Iterator[Kill]:

@@ -199,9 +199,9 @@ async def test_a_broken_feed_is_a_gap_and_comes_back(
             assert {broken_s - 1, broken_s} <= stack.gap_seconds()
             assert back_ms // 1000 not in stack.gap_seconds()
             assert venue.connections == 2
-        rows = await influx.query("SELECT * FROM gaps WHERE reason = 'disconnect'")
-        assert len(rows) == 1
-        assert rows[0]["from_s"] <= broken_s < rows[0]["to_s"]
+        rows = await influx.query("SELECT * FROM gaps")
+        assert [row["reason"] for row in rows].count("disconnect") == 1
+        assert any(row["from_s"] <= broken_s < row["to_s"] for row in rows)
 
 
 async def test_a_restarted_collector_records_how_long_it_was_down(

@@ -303,15 +303,25 @@ async def test_after_a_dirty_end_nothing_is_certain_since_the_last_frame() -> No
         assert heard_ms - 2500 <= bench.reports.at[-1] <= heard_ms + 500
 
 
-async def test_after_a_clean_end_everything_before_it_is_certain() -> None:
-    async with running(coins=("BTC",)) as bench:
+@pytest.mark.parametrize("end", [clean(), Disconnected("reset", clean=False)])
+async def test_one_that_was_silent_at_the_end_may_have_been_mute(end: Disconnected) -> None:
+    async with running(coins=("BTC", "ETH")) as bench:
         line = await bench.line()
         await line.confirm()
-        await clock.sleep(30)
+        confirmed_ms = clock.now_ms()
+        for number in range(20):
+            line.put(frame("trade", wire="BTC", id=number, ts=clock.now_ms()))
+            await clock.sleep(1)
+            for state in bench.feed.states:
+                state.observe(clock.monotonic(), 1.0, clock.now_ms())
         ended_ms = clock.now_ms()
-        line.put(clean())
-        await bench.reports.next("lost")
-        assert bench.reports.at[-1] >= ended_ms
+        line.put(end)
+        for _ in range(2):
+            await bench.reports.next("lost")
+        told = zip(bench.reports.all, bench.reports.at, strict=True)
+        lost = {report[1]: at_ms for report, at_ms in told if report[0] == "lost"}
+        assert ended_ms - 3000 <= lost["BTC"] <= ended_ms
+        assert lost["ETH"] <= confirmed_ms + 1000
 
 
 async def test_an_unreadable_frame_is_counted_and_its_market_doubted() -> None:

@@ -319,6 +319,34 @@ async def test_rest_that_is_behind_what_was_received_is_not_believed() -> None:
     assert len(bench.bars()) >= 30
 
 
+@pytest.mark.parametrize("style", ["window", "back"])
+async def test_where_nothing_was_received_after_a_gap_rest_must_reach_beyond_it(
+    style: str,
+) -> None:
+    bench = Bench(style)
+    bench.traded(bench.now_s - 60, bench.now_s - 3)
+    bench.missed(bench.now_s - 40, bench.now_s - 20)
+    bench.missed(bench.now_s - 20, bench.now_s - 10)
+    bench.rest.hidden_from_ms = (bench.now_s - 25) * 1000
+    async with bench.fetching() as recovery:
+        await until(recovery, lambda: recovery.failures >= 1)
+        assert len(bench.left()) == 30
+        bench.rest.hidden_from_ms = 1 << 60
+        await until(recovery, lambda: not bench.left())
+    assert len(bench.bars()) >= 30
+
+
+async def test_a_market_that_does_not_trade_on_is_not_waited_for_longer_than_a_minute() -> None:
+    bench = Bench()
+    bench.traded(bench.now_s - 60, bench.now_s - 25)
+    bench.missed(bench.now_s - 40, bench.now_s - 20)
+    begun = clock.monotonic()
+    async with bench.fetching() as recovery:
+        await until(recovery, lambda: not bench.left())
+    assert 30 <= clock.monotonic() - begun < 120
+    assert len(bench.bars()) >= 15
+
+
 async def test_of_a_gap_with_one_second_that_cannot_be_told_the_rest_is_fetched() -> None:
     bench = Bench()
     bench.traded(bench.now_s - 100, bench.now_s - 3)
