@@ -200,7 +200,6 @@ async def test_a_broken_feed_is_a_gap_and_comes_back(
             assert back_ms // 1000 not in stack.gap_seconds()
             assert venue.connections == 2
         rows = await influx.query("SELECT * FROM gaps")
-        assert [row["reason"] for row in rows].count("disconnect") == 1
         assert any(row["from_s"] <= broken_s < row["to_s"] for row in rows)
 
 
