@@ -152,6 +152,27 @@ async def test_c5_without_rest_only_what_nobody_saw_is_missing_and_recorded(
         assert s.from_s in whole
 
 
+async def test_a_silence_that_was_not_found_out_before_it_died_is_fetched(
+    tmp_path: Path,
+    connection_env: dict[str, str],
+    redis: Redis,
+    influx: InfluxClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scene(tmp_path, connection_env, redis, 5) as s:
+        s.collector.start()
+        await s.collecting()
+        with monkeypatch.context() as mute:
+            mute.setattr(s.venue, "send", lambda _: asyncio.sleep(0))
+            muted_s = now_s()
+            await s.passed(muted_s + 4)
+            s.collector.kill()
+        s.collector.start()
+        await s.collecting()
+        to_s = await s.nothing_missing()
+        await compare(s, influx, to_s)
+
+
 async def test_a_gap_that_was_open_when_it_died_is_fetched_after_two_restarts(
     tmp_path: Path, connection_env: dict[str, str], redis: Redis, influx: InfluxClient
 ) -> None:
