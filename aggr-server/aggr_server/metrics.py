@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
+from aggr_server.ccxt_markets import split
 from aggr_server.lately import GapLog, Rates
 from aggr_server.wire import ClosedSecond
 
@@ -54,7 +55,7 @@ class Metrics:
         """Take note of a closed second."""
         self.bars.inc(len(message.bars))
         for bar in message.amended:
-            self.amended.labels(bar.market.partition(":")[0]).inc()
+            self.amended.labels(split(bar.market)[0]).inc()
         if message.last_trade_ms is not None:
             self.latency.observe((message.published_ms - message.last_trade_ms) / 1000)
         self.rates.add(message.second, message.bars)

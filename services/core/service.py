@@ -130,7 +130,8 @@ def heartbeat_file(settings: ServiceSettings, service: str) -> Path:
 async def sleep_or_stop(stop: asyncio.Event, seconds: float) -> bool:
     """Wait; True if `stop` was set meanwhile."""
     try:
-        await asyncio.wait_for(stop.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await stop.wait()
     except TimeoutError:
         return False
     return True

@@ -89,7 +89,8 @@ class BarFeed:
     async def subscribed(self, timeout_s: float) -> bool:
         """Wait until the channel is subscribed; False if that takes longer."""
         try:
-            await asyncio.wait_for(self._subscribed.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._subscribed.wait()
         except TimeoutError:
             return False
         return True
@@ -111,7 +112,8 @@ class BarFeed:
             # With neither to wait for, the poll of InfluxDB gives the news.
             timeout_s = max(0.001, (wake_ms - now_ms) / 1000) if wake_ms else left_s
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), min(timeout_s, left_s))
+                async with asyncio.timeout(min(timeout_s, left_s)):
+                    await self._news.wait()
         return []
 
     async def _follow_redis(self) -> None:
@@ -139,7 +141,8 @@ class BarFeed:
                     if pinged:
                         raise RedisConnectionError("no answer to a ping")
                     pinged = True
-                    await asyncio.wait_for(pubsub.ping(), PING_AFTER_S)
+                    async with asyncio.timeout(PING_AFTER_S):
+                        await pubsub.ping()
                     continue
                 pinged = False
                 if message["type"] == "subscribe":

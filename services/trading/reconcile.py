@@ -71,7 +71,8 @@ class Reconciler:
         while True:
             reached = await self.once()
             try:
-                await asyncio.wait_for(self._asked.wait(), EVERY_S if reached else RETRY_S)
+                async with asyncio.timeout(EVERY_S if reached else RETRY_S):
+                    await self._asked.wait()
                 await asyncio.sleep(0.2)  # several askers, one answer
             except TimeoutError:
                 pass
