@@ -47,6 +47,11 @@ class Page:
         _, text = await self.get("/metrics")
         return float(next(t for t in text.splitlines() if t.startswith(line + " ")).split()[-1])
 
+    async def complete(self) -> bool:
+        """Whether both markets are followed without a gap at present."""
+        _, markets = await self.get("/markets")
+        return len(markets) == 2 and all(market["complete"] for market in markets)
+
     async def traded(self, symbol: str, market: str, *prices: float) -> int:
         """Trade in one second, which is returned when its bar is out."""
         for price in prices:
@@ -70,6 +75,7 @@ async def page(tmp_path: Path, connection_env: dict[str, str], redis: Redis) -> 
         made = Page(venue, collector, listener)
         try:
             await until(lambda: listener.newest)
+            await _eventually(made.complete)
             await until(lambda: listener.newest not in listener.missing())
             yield made
         finally:
@@ -141,7 +147,8 @@ async def test_markets_say_how_they_are_doing(page: Page) -> None:
     await until(lambda: page.listener.newest > newest + 2)
     market = (await page.get("/markets"))[1][0]
     gap = market["gaps_24h"][-1]
-    assert gap["reason"] == "disconnect"
+    # A gap that begins inside one that is not fetched yet goes on as that one.
+    assert gap["reason"] in ("disconnect", "start")
     assert market["gap_seconds_24h"] >= gap["to_s"] - gap["from_s"] >= 2
     assert market["problem"]
     page.venue.refuses = False
