@@ -63,7 +63,8 @@ def test_lost_claims_do_not_lead_to_a_second_trade(
     publish_refreshed(runner, signal)
     open_trade(runner, "BTCUSDT")
     assert len(bot.trades_of(signal.signal_id)) == 1
-    assert events(runner, signal) == []
+    # Stopped before it had noted that the fill was told, it tells it again; readers know its id.
+    assert set(events(runner, signal)) <= {"closed"}
 
 
 def test_fills_during_an_outage_are_told_afterwards(
