@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from logging import getLogger
+from typing import NamedTuple
 
 from aggr_server import ccxt_markets, clock, exchanges
 from aggr_server.exchanges.base import UNREADABLE, USD_QUOTES, Adapter, Instrument, Request
@@ -24,21 +25,47 @@ LONGEST_S = 300.0
 _log = getLogger(__name__)
 
 
+class Incomplete(RestFailed):
+    """Some of a venue's lists could not be had; `found` is in the others."""
+
+    def __init__(self, cause: RestFailed, found: list[Instrument]) -> None:
+        super().__init__(str(cause), retry_after_s=cause.retry_after_s)
+        self.found = found
+
+
 async def discover(adapter: Adapter, rest: Rest) -> list[Instrument]:
-    """Every instrument of a venue that is being traded. Raises `RestFailed`."""
+    """Every instrument of a venue that is being traded. Raises `RestFailed`, `Incomplete`."""
     found: list[Instrument] = []
+    failure: RestFailed | None = None
     for first in adapter.discovery:
-        request: Request | None = first
-        pages = 0
-        while request and pages < MAX_PAGES:
-            body = await rest.ask(request)
-            try:
-                page = adapter.instruments(body)
-            except UNREADABLE as error:
-                raise RestFailed(f"{request.url}: answer not understood: {error}") from error
-            found += page.instruments
-            request, pages = page.next, pages + 1
+        try:
+            found += [i async for i in _pages(adapter, rest, first)]
+        except RestFailed as error:
+            failure = failure or error
+    if failure is not None:
+        raise Incomplete(failure, found) if found else failure
     return found
+
+
+async def _pages(adapter: Adapter, rest: Rest, first: Request) -> AsyncIterator[Instrument]:
+    request: Request | None = first
+    pages = 0
+    while request and pages < MAX_PAGES:
+        body = await rest.ask(request)
+        try:
+            page = adapter.instruments(body)
+        except UNREADABLE as error:
+            raise RestFailed(f"{request.url}: answer not understood: {error}") from error
+        for instrument in page.instruments:
+            yield instrument
+        request, pages = page.next, pages + 1
+
+
+class Listing(NamedTuple):
+    """What a venue lists; not `whole`: some of its lists could not be had."""
+
+    instruments: list[Instrument]
+    whole: bool = True
 
 
 async def listings(
@@ -46,15 +73,16 @@ async def listings(
     rest: Rest,
     cache: InstrumentCache,
     on_failure: Callable[[str], None],
-) -> AsyncIterator[list[Instrument]]:
+) -> AsyncIterator[Listing]:
     """What a venue lists, for ever: as soon as it is known, and anew each day.
 
-    If the venue does not answer the first time, what the disk remembers comes first. `on_failure`
-    is told why there is nothing newer.
+    If the venue does not answer the first time, what the disk remembers comes first; it also stands
+    in for lists that could not be had. `on_failure` is told afterwards why there is nothing newer.
     """
     backoff = Backoff(base_s=2.0, cap_s=300.0)
     complain = Occasionally(60.0)
     remembered = cache.load(adapter.name)
+    known = remembered.instruments if remembered else []
     while True:
         try:
             # Who remembers what was listed need not wait long for a venue that hangs.
@@ -62,25 +90,34 @@ async def listings(
                 found = await discover(adapter, rest)
         except (RestFailed, TimeoutError) as error:
             reason = str(error) or "no answer"
-            on_failure(reason)
             delay_s = max(backoff.next(), getattr(error, "retry_after_s", 0.0))
             if complain():
                 _log.warning(
                     "markets not listed %s",
                     kv(exchange=adapter.name, error=reason, retry_s=round(delay_s, 1)),
                 )
-            if remembered:
+            if isinstance(error, Incomplete):
+                yield Listing(_with(error.found, known), whole=bool(known))
+            elif remembered:
                 age_h = round((clock.now_ms() - remembered.asked_ms) / 3_600_000, 1)
                 _log.warning("markets taken from disk %s", kv(exchange=adapter.name, age_h=age_h))
-                yield remembered.instruments
-            else:
+                yield Listing(remembered.instruments)
+            on_failure(reason)
+            if remembered is None or isinstance(error, Incomplete):
                 await clock.sleep(delay_s)
         else:
             backoff.reset()
+            known = found
             await asyncio.to_thread(cache.save, adapter.name, found, clock.now_ms())
-            yield found
+            yield Listing(found)
             await clock.sleep(EVERY_S * random.uniform(0.9, 1.1))
         remembered = None
+
+
+def _with(found: list[Instrument], known: Iterable[Instrument]) -> list[Instrument]:
+    """`found`, and of what is known what it does not tell."""
+    told = {instrument.symbol for instrument in found}
+    return [*found, *(instrument for instrument in known if instrument.symbol not in told)]
 
 
 class Selection:

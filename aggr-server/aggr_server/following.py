@@ -151,14 +151,14 @@ class Venue:
         self.recovery.look()
 
     async def _list(self) -> None:
-        async for found in listings(self.adapter, self.rest, self._cache, self._unlisted):
+        async for found, whole in listings(self.adapter, self.rest, self._cache, self._unlisted):
             self.problem = ""
-            self._take(found)
+            self._take(found, whole)
 
     def _unlisted(self, problem: str) -> None:
         self.problem = problem
 
-    def _take(self, found: list[Instrument]) -> None:
+    def _take(self, found: list[Instrument], whole: bool = True) -> None:
         wanted = {self.adapter.market(i): i for i in self._selection.of(self.adapter, found)}
         if self.markets and not wanted:
             _log.error(
@@ -181,7 +181,7 @@ class Venue:
             self._feeds.add(states)
             names = ",".join(state.name for state in states)
             _log.info("markets found %s", kv(exchange=self.adapter.name, markets=names))
-        self.is_listed = True
+        self.is_listed = self.is_listed or whole
         self._owner.listed(self, wanted)
 
     def _report_gone(self, gone: Iterable[str], mine: Mapping[str, Instrument]) -> None:

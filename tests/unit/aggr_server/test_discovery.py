@@ -11,6 +11,8 @@ import pytest
 from aggr_server import clock, exchanges
 from aggr_server.discovery import (
     EVERY_S,
+    Incomplete,
+    Listing,
     Selection,
     canonical,
     chosen_adapters,
@@ -88,9 +90,9 @@ def fast_clock() -> object:
     clock.adjust("")
 
 
-async def first(source: AsyncIterator[list[Instrument]]) -> list[str]:
+async def first(source: AsyncIterator[Listing]) -> list[str]:
     async with asyncio.timeout(10):
-        return [i.symbol for i in await anext(source)]
+        return [i.symbol for i in (await anext(source)).instruments]
 
 
 def test_coins_against_any_dollar_spot_and_perpetual() -> None:
@@ -126,6 +128,33 @@ async def test_an_answer_that_is_not_understood_fails_by_name() -> None:
         await discover(BINANCE, FakeRest(b"<html>"))
 
 
+OTHER = ANSWER.replace(b"BTC", b"ETH")
+
+
+async def test_one_list_that_fails_does_not_hide_the_others(
+    tmp_path: Path, fast_clock: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(BINANCE), "discovery", (Request("a"), Request("b")))
+    with pytest.raises(Incomplete) as failed:
+        await discover(BINANCE, FakeRest(RestFailed("503"), ANSWER))
+    assert [i.symbol for i in failed.value.found] == ["btcusdt"]
+
+    problems: list[str] = []
+    down = RestFailed("503")
+    rest = FakeRest(down, ANSWER, OTHER, ANSWER, OTHER, down)
+    source = listings(BINANCE, rest, InstrumentCache(tmp_path), problems.append)
+    listing = await anext(source)
+    assert ([i.symbol for i in listing.instruments], listing.whole) == (["btcusdt"], False)
+    assert sorted(await first(source)) == ["btcusdt", "ethusdt"]
+    assert problems == ["503"]
+    # What is known stands in for the list that fails a day later.
+    listing = await anext(source)
+    assert (sorted(i.symbol for i in listing.instruments), listing.whole) == (
+        ["btcusdt", "ethusdt"],
+        True,
+    )
+
+
 async def test_the_venue_is_asked_again_until_it_answers_and_then_each_day(
     tmp_path: Path, fast_clock: None
 ) -> None:
@@ -151,8 +180,8 @@ async def test_what_the_disk_remembers_serves_while_the_venue_fails_or_hangs(
     rest, problems = FakeRest(answer, ANSWER), list[str]()
     source = listings(BINANCE, rest, cache, problems.append)
     assert await first(source) == ["ethusdt"]
-    assert len(problems) == 1
     assert await first(source) == ["btcusdt"], "asked again at once"
+    assert len(problems) == 1
 
 
 def test_every_venue_is_collected_unless_some_are_named() -> None:
