@@ -37,6 +37,9 @@ MARKETS_EVERY_S = 3600
 UNCERTAIN_S = 2
 """The newest closed seconds may still have been awaiting trades when a collector died."""
 
+UNTOLD_S = 4
+"""Further back, a number missing from a gapless market had been noticed, but not yet told."""
+
 _log = getLogger(__name__)
 
 
@@ -246,15 +249,17 @@ class Collector:
             newest = {b.market: b.time for second in tail for b in second.bars if b.cbuy + b.csell}
             now = max(now, (last_s + interval_s) * 1000 + grace_ms)
         self.builder.advance(now)
-        from_s = self.builder.next_s if last_s is None else last_s + 1 - UNCERTAIN_S
+        end_s = self.builder.next_s if last_s is None else last_s + 1 - UNCERTAIN_S
         for market, kinds in saved.followed.items():
-            if ccxt_markets.split(market)[0] not in self._venue_of:
-                self.gaps.close(market, from_s)
+            venue = self._venue_of.get(ccxt_markets.split(market)[0])
+            if venue is None:
+                self.gaps.close(market, end_s)
                 continue
             self._keeper.followed[market] = kinds
+            from_s = end_s - (UNTOLD_S if venue.adapter.gapless else 0)
             for kind in kinds:
                 # Whoever had been silent may have been mute without that being found out in time.
-                heard_s = newest.get(market, from_s) if kind == "trades" else from_s
+                heard_s = newest.get(market, from_s) if kind == "trades" else end_s
                 self.gaps.begin(market, kind, min(heard_s, from_s), "down")
 
     def _turn(self, due_ms: int, now_ms: int) -> None:
