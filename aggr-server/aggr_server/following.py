@@ -29,6 +29,7 @@ from aggr_server.transport import Connector
 from aggr_server.venue import Sink, VenueFeeds
 
 RECENTLY_MS = 60_000
+LATEST_MS = 10_000
 
 _log = getLogger(__name__)
 
@@ -138,7 +139,8 @@ class Venue:
     def tick(self, now_ms: int) -> None:
         """A second has passed."""
         newest_ms = max((m.last_trade_ms for m in self.markets.values()), default=0)
-        self.clock.observe(newest_ms, now_ms)
+        latest = (m for m in self.markets.values() if m.last_trade_ms > newest_ms - LATEST_MS)
+        self.clock.observe(newest_ms, now_ms, max((m.lag_ms for m in latest), default=0))
         lives = []
         for market, kind, at_ms, first_s in self._lives:
             # Whose clock turns out to be ahead was called complete too early.

@@ -18,13 +18,16 @@ class VenueClock:
 
     def __init__(self) -> None:
         self._ages: deque[int] = deque(maxlen=SAMPLES)
+        self._lags: deque[int] = deque(maxlen=SAMPLES)
         self._newest_ms = 0
 
-    def observe(self, newest_ms: int, now_ms: int) -> None:
-        """`newest_ms`: exchange time of the newest trade of any of the venue's markets."""
+    def observe(self, newest_ms: int, now_ms: int, lag_ms: int = 0) -> None:
+        """`newest_ms`: exchange time of the newest trade of any of the venue's markets; `lag_ms`:
+        the longest that one of the latest trades was under way."""
         if newest_ms > self._newest_ms:
             self._newest_ms = newest_ms
             self._ages.append(now_ms - newest_ms)
+            self._lags.append(lag_ms)
 
     @property
     def ahead_ms(self) -> int:
@@ -33,7 +36,8 @@ class VenueClock:
 
     def uncertain_since(self, lost_ms: int) -> int:
         """The first second that may be incomplete when nothing is certain after `lost_ms`."""
-        return (lost_ms - IN_FLIGHT_MS - max(*self._ages, 0, 0)) // 1000
+        under_way_ms = max((0, *self._ages, *self._lags))
+        return (lost_ms - IN_FLIGHT_MS - under_way_ms) // 1000
 
     def certain_from(self, live_ms: int) -> int:
         """The first second that is complete when everything is received since `live_ms`."""

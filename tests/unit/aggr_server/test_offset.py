@@ -29,6 +29,12 @@ def test_a_venue_whose_clock_is_behind_loses_what_it_dates_earlier() -> None:
     assert observed(5000).certain_from(T0) == T0 // 1000 + 1
 
 
+def test_one_market_that_lags_makes_all_doubtful() -> None:
+    clock = observed(80)
+    clock.observe(T0 + 30_000, T0 + 30_050, 3000)
+    assert clock.uncertain_since(T0 + 30_000) == T0 // 1000 + 26
+
+
 def test_a_venue_whose_clock_is_ahead_is_complete_later() -> None:
     assert observed(-5000).certain_from(T0) == T0 // 1000 + 6
     assert observed(-5000).uncertain_since(T0) == T0 // 1000 - 1
