@@ -147,7 +147,8 @@ class Numbers:
     def add(self, number: int, ts_ms: int, newest_ms: int, now_ms: int) -> bool:
         """Count a number; False if it was counted before.
 
-        `ts_ms`: time of its trade; `newest_ms`: of the newest one counted before.
+        `ts_ms`: time of its trade; `newest_ms`: of the newest one counted before, 0 if there is
+        none.
         """
         if self.next < 0 or (number < self.next and ts_ms > newest_ms + RENUMBERED_MS):
             # What was before the first number is not known to be missing.
@@ -156,7 +157,9 @@ class Numbers:
             return self._fill(number, number + 1)
         elif number > self.next:
             early, late = min(newest_ms, ts_ms), max(newest_ms, ts_ms)
-            self._holes.append(_Hole(self.next, number, early, late, now_ms, told=False))
+            # What lies before the first trade received is missed by nobody: it was not live yet.
+            first = newest_ms == 0
+            self._holes.append(_Hole(self.next, number, early, late, now_ms, told=first))
             self._bound()
         self.next = number + 1
         return True

@@ -125,6 +125,15 @@ def test_numbers_counted_otherwise_close_jumps_and_do_not_count_again() -> None:
     assert numbers.take_jumps(T0 + REORDERED_MS) == []
 
 
+def test_what_lies_between_the_past_and_the_first_trade_received_is_no_jump() -> None:
+    numbers = Numbers()
+    numbers.remember([5, 6, 7])
+    assert numbers.add(20, T0, 0, T0)
+    assert numbers.take_jumps(T0 + REORDERED_MS) == []
+    assert numbers.add(12, T0 - 10, T0, T0)
+    assert not numbers.add(12, T0 - 10, T0, T0)
+
+
 def test_a_venue_that_numbers_anew_is_not_taken_for_repeating_itself() -> None:
     numbers = Numbers()
     for n in range(1000, 1010):
