@@ -144,9 +144,16 @@ class StreamState:
         self.newest_ms = self.market.last_trade_ms
         # They came some time after the last look.
         self.certain_ms = max(self.certain_ms, now_ms - int(elapsed_s * 1000))
-        if self.watch.heard:
+        if self.watch.heard and (self.trusted or self._heard_lately()):
             self.mutes = 0
             self.believe(now_ms)
+
+    def _heard_lately(self) -> bool:
+        """Whether something happened since the confirmation: what a venue tells a newcomer of the
+        time before, also what is new to us, is no sign that it goes on."""
+        if self.kind != "trades" or self.lane is None:
+            return True
+        return self.market.last_trade_ms >= self._carriers.get(self.lane, 0)
 
     def believe(self, at_ms: int) -> None:
         """There is evidence that it flows since `at_ms`."""
