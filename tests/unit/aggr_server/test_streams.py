@@ -48,9 +48,9 @@ def test_what_a_mute_venue_tells_a_newcomer_does_not_bring_the_stream_back() -> 
     state.confirmed(lane, T0 + 21_000, 21.0)
     lane.take(trade(1, T0 + 15_000))
     lane.count += 1
-    state.observe(22.0, 1.0, T0 + 22_000)
+    state.observe(30.0, 1.0, T0 + 30_000)
     assert told.events == [("live", T0), ("silence", T0)]
-    lane.take(trade(2, T0 + 23_500))
+    lane.take(trade(2, T0 + 31_500))
     lane.count += 1
-    state.observe(24.0, 1.0, T0 + 24_000)
-    assert told.events[2:] == [("live", T0 + 24_000)]
+    state.observe(32.0, 1.0, T0 + 32_000)
+    assert told.events[2:] == [("live", T0 + 32_000)]
