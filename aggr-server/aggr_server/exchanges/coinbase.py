@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 
@@ -16,6 +15,7 @@ from aggr_server.exchanges.base import (
     Event,
     Instrument,
     Liquidation,
+    Moment,
     Page,
     Past,
     Rejection,
@@ -26,13 +26,10 @@ from aggr_server.exchanges.base import (
     Window,
     coin,
     encode,
+    milliseconds,
 )
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 _TRADES = "https://api.exchange.coinbase.com/products/{}/trades?limit=1000"
-
-_Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class _Match(msgspec.Struct, gc=False):
@@ -41,7 +38,7 @@ class _Match(msgspec.Struct, gc=False):
     size: float
     price: float
     product_id: str
-    time: _Time
+    time: Moment
 
 
 class _PastTrade(msgspec.Struct, gc=False):
@@ -49,7 +46,7 @@ class _PastTrade(msgspec.Struct, gc=False):
     side: Literal["buy", "sell"]
     size: float
     price: float
-    time: _Time
+    time: Moment
 
 
 class _Error(msgspec.Struct):
@@ -143,5 +140,5 @@ class Coinbase(Adapter):
 
 
 def _trade(wire: str, m: _Match | _PastTrade) -> Trade:
-    ts_ms = (m.time - _EPOCH) // _MILLISECOND
+    ts_ms = milliseconds(m.time)
     return Trade(wire, ts_ms, m.price, m.size, m.side == "sell", m.trade_id, m.trade_id)

@@ -18,6 +18,7 @@ from aggr_server.exchanges.base import (
     Event,
     Instrument,
     Liquidation,
+    Moment,
     Page,
     Past,
     Rejection,
@@ -29,6 +30,7 @@ from aggr_server.exchanges.base import (
     batches,
     coin,
     encode,
+    milliseconds,
 )
 
 _TRADES = "https://api.kraken.com/0/public/Trades?pair={}&since={}&count={}"
@@ -46,7 +48,7 @@ class _Trade(msgspec.Struct, gc=False):
     price: float
     qty: float
     trade_id: int
-    timestamp: futures.Time
+    timestamp: Moment
 
 
 class _Trades(msgspec.Struct, gc=False):
@@ -152,7 +154,7 @@ class Kraken(Adapter):
             return [
                 Trade(
                     t.symbol,
-                    futures.milliseconds(t.timestamp),
+                    milliseconds(t.timestamp),
                     t.price,
                     t.qty,
                     t.side == "buy",

@@ -6,8 +6,8 @@ The adapter is `aggr_server.exchanges.kraken`: both halves of the venue share on
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from datetime import UTC, datetime
+from typing import Literal
 from urllib.parse import quote
 
 import msgspec
@@ -18,6 +18,7 @@ from aggr_server.exchanges.base import (
     Event,
     Instrument,
     Liquidation,
+    Moment,
     Page,
     Past,
     Rejection,
@@ -29,6 +30,7 @@ from aggr_server.exchanges.base import (
     batches,
     coin,
     encode,
+    milliseconds,
 )
 
 CHANNEL = "futures"
@@ -42,10 +44,6 @@ _DATED = ("FI", "FF")
 # Assignments, terminations and blocks change hands outside the order book.
 _IN_THE_BOOK = ("fill", "liquidation")
 _LIQUIDATION = "liquidation"
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
-Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class _Trade(msgspec.Struct, gc=False):
@@ -65,7 +63,7 @@ class _Answer(msgspec.Struct):
 
 
 class _PastTrade(msgspec.Struct, gc=False):
-    time: Time
+    time: Moment
     price: float
     size: float
     side: Literal["buy", "sell"]
@@ -224,10 +222,5 @@ def read_past(instrument: Instrument, window: Window, body: bytes) -> Past:
 
 
 def _before(instrument: Instrument, ms: int) -> Request:
-    time = (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds")
+    time = datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
     return Request(_HISTORY.format(quote(instrument.wire), time.replace("+00:00", "Z")))
-
-
-def milliseconds(time: datetime) -> int:
-    """UTC milliseconds of a time that names its zone."""
-    return (time - _EPOCH) // _MILLISECOND
