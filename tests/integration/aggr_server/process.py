@@ -101,6 +101,10 @@ class Listener:
         gaps = {(g.market, g.reason, g.from_s): g for m in self.messages for g in m.gaps}
         return {second for gap in gaps.values() for second in range(gap.from_s, gap.to_s)}
 
+    def traded(self) -> set[str]:
+        """Markets that have had a bar."""
+        return {b.market for m in self.messages for b in m.bars}
+
     def bars(self) -> dict[int, Bar]:
         """The newest bar of each second."""
         return {b.time: b for m in self.messages for b in (*m.bars, *m.amended)}

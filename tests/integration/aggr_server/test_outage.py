@@ -61,8 +61,7 @@ class Rig:
 
     async def collecting(self) -> int:
         """Wait until every market's seconds are complete; the newest of them."""
-        begin = now_s()
-        await until(lambda: self.listener.newest > begin)
+        await until(lambda: self.listener.traded() >= MARKETS.keys())
         await until(lambda: self.listener.newest not in self.listener.missing())
         return self.listener.newest
 
