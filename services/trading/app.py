@@ -125,7 +125,7 @@ class App:
         self.feed = self._make_feed()
         self.loader = self._make_loader(lag_s)
         self.reconciler = Reconciler(
-            self.freqtrade, self.desk, self.history, self.directory, self.redis, now_ms
+            self.freqtrade, self.desk, self.record, self.history, self.directory, self.redis, now_ms
         )
         book = FillBook(self.desk, self.reconciler.ask)
         self.reconciler.use(book)

@@ -9,7 +9,7 @@ import msgspec
 from services.core import names
 from services.core.records import Fill
 from services.influx_signal_manager import iso
-from services.trading.outbox import Outbox
+from services.trading.ports import Outgoing
 from services.trading.signals import reset_extreme
 from services.trading.symbol import SymbolTrader
 
@@ -43,14 +43,14 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     best_spot: float = 0.0
 
 
-def write_pending(outbox: Outbox, trader: SymbolTrader, signal_id: str) -> None:
+def write_pending(outbox: Outgoing, trader: SymbolTrader, signal_id: str) -> None:
     """CVD at the decision second of a signal whose trade is not known yet."""
     engine = trader.engine
     value = {"spot": engine.c_spot, "perp": engine.c_perp, "epoch_id": engine.epoch, "t": engine.t}
     outbox.put(names.pending_baseline(signal_id), msgspec.json.encode(value))
 
 
-def write(outbox: Outbox, trader: SymbolTrader, fill: Fill) -> None:
+def write(outbox: Outgoing, trader: SymbolTrader, fill: Fill) -> None:
     """CVD at the fill's second."""
     holding = trader.holding
     if holding is None or fill.trade_id is None:
@@ -80,7 +80,7 @@ def write(outbox: Outbox, trader: SymbolTrader, fill: Fill) -> None:
     outbox.put(names.pending_baseline(holding.signal_id), None)
 
 
-def remove(outbox: Outbox, symbol: str, trade_id: int) -> None:
+def remove(outbox: Outgoing, symbol: str, trade_id: int) -> None:
     """The trade has ended."""
     outbox.put(names.trade_baseline(trade_id), None)
     outbox.member(names.symbol_baselines(symbol), str(trade_id), 0)

@@ -11,7 +11,7 @@ import msgspec
 from aggr_server.log import kv
 from services.core import names
 from services.core.records import Alert, Signal
-from services.influx_signal_manager import InfluxSignalManager, Outcome, point_key
+from services.influx_signal_manager import Outcome, point_key
 from services.market.bars import ClosedBars
 from services.signal_validator import Facts, Reason, Rejection, SignalValidator
 from services.strategy.types import (
@@ -24,9 +24,8 @@ from services.strategy.types import (
     Transition,
 )
 from services.trading import baselines, signals
-from services.trading.leases import Leases
-from services.trading.outbox import Outbox
 from services.trading.portfolio import Portfolio
+from services.trading.ports import Outgoing, Ownership, SignalRecord
 from services.trading.symbol import SymbolTrader
 
 SNAPSHOT_S = 10
@@ -55,9 +54,9 @@ class Desk:
         *,
         validator: SignalValidator,
         portfolio: Portfolio,
-        outbox: Outbox,
-        record: InfluxSignalManager,
-        leases: Leases,
+        outbox: Outgoing,
+        record: SignalRecord,
+        leases: Ownership,
         pace: Pace,
         now_ms: Callable[[], int],
     ) -> None:

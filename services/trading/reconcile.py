@@ -15,7 +15,7 @@ from aggr_server.log import kv
 from services.core import names
 from services.core.records import Fill
 from services.freqtrade_client import FreqtradeClient, FreqtradeRefused, FreqtradeUnreachable, Trade
-from services.influx_signal_manager import PointKey, iso, outcome_of
+from services.influx_signal_manager import InfluxSignalManager, PointKey, iso, outcome_of
 from services.market.history import History
 from services.market.markets import Directory
 from services.strategy.types import OpenPosition, State
@@ -43,6 +43,7 @@ class Reconciler:
         self,
         client: FreqtradeClient,
         desk: Desk,
+        record: InfluxSignalManager,
         history: History,
         directory: Directory,
         redis: Redis,
@@ -50,6 +51,7 @@ class Reconciler:
     ) -> None:
         self._client = client
         self._desk = desk
+        self._record = record
         self._history = history
         self._directory = directory
         self._redis = redis
@@ -147,7 +149,7 @@ class Reconciler:
         try:
             markets = self._directory.of_base(trader.names.base)
             since = await self._history.deltas(markets, opened_s + 1, edge + 1)
-            key = await self._desk.record.find(signal_id) if signal_id else None
+            key = await self._record.find(signal_id) if signal_id else None
         except (InfluxUnavailable, InfluxError) as error:
             _log.warning("position not adopted yet %s", kv(error=error))
             return
@@ -196,7 +198,7 @@ class Reconciler:
     async def _resolve_outcomes(self, opened: Sequence[Trade], closed: Sequence[Trade]) -> None:
         """Give an outcome to signals that lost theirs because nobody was there to see it."""
         try:
-            pending = await self._desk.record.pending(self._now_ms() - UNRESOLVED_AFTER_MS)
+            pending = await self._record.pending(self._now_ms() - UNRESOLVED_AFTER_MS)
         except (InfluxUnavailable, InfluxError) as error:
             _log.warning("outcomes not checked %s", kv(error=error))
             return
@@ -209,10 +211,10 @@ class Reconciler:
                 continue
             trade = ended.get(signal_id)
             if trade is None:
-                self._desk.record.finish(key, "expired")
+                self._record.finish(key, "expired")
             else:
                 pnl = trade.close_profit_abs or 0.0
-                self._desk.record.finish(
+                self._record.finish(
                     key,
                     outcome_of(pnl),
                     trade_id=trade.trade_id,
