@@ -34,8 +34,8 @@ class MarketColumns:
         buy, sell = float(self.buy[i]), float(self.sell[i])
         if buy + sell <= 0.0:
             return None
-        prices = (float(p[i]) for p in (self.open, self.high, self.low, self.close))
-        return Bar(t, self.market.market, *prices, buy, sell, 0, 0, 0.0, 0.0)
+        o, h, low, c = (float(p[i]) for p in (self.open, self.high, self.low, self.close))
+        return Bar(t, self.market.market, o, h, low, c, buy, sell, 0, 0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
