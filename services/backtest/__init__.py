@@ -1,0 +1,1 @@
+"""The live decisions on stored or recorded markets, with simulated execution."""
