@@ -59,6 +59,7 @@ def build(
         perp_cvd=c_perp,
         reasoning=_reasoning(setup, score, history)[:MAX_REASONING],
         record=record,
+        number=setup.signals + 1,
     )
 
 

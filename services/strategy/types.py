@@ -113,7 +113,7 @@ class Entry:
 
     Prices are spliced reference prices. `stop_distance`: log distance of the catastrophic stop
     from the entry price (None: disabled). `breakdown`: points of the five parts. `record`: every
-    value of all five phases at this second.
+    value of all five phases at this second. `number`: counts the setup's signals, from 1.
     """
 
     t: int
@@ -138,6 +138,7 @@ class Entry:
     perp_cvd: float
     reasoning: str
     record: Mapping[str, Any] = field(default_factory=dict)
+    number: int = 1
 
 
 @dataclass(frozen=True, slots=True)

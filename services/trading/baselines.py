@@ -47,7 +47,8 @@ def write_pending(outbox: Outgoing, trader: SymbolTrader, signal_id: str) -> Non
     """CVD at the decision second of a signal whose trade is not known yet."""
     engine = trader.engine
     value = {"spot": engine.c_spot, "perp": engine.c_perp, "epoch_id": engine.epoch, "t": engine.t}
-    outbox.put(names.pending_baseline(signal_id), msgspec.json.encode(value))
+    symbol = trader.names.symbol
+    outbox.put(names.pending_baseline(signal_id), msgspec.json.encode(value), symbol=symbol)
 
 
 def write(outbox: Outgoing, trader: SymbolTrader, fill: Fill) -> None:
@@ -75,12 +76,14 @@ def write(outbox: Outgoing, trader: SymbolTrader, fill: Fill) -> None:
         env=holding.env,
         score=holding.score,
     )
-    outbox.put(names.trade_baseline(fill.trade_id), msgspec.json.encode(baseline), TRADE_TTL_S)
-    outbox.member(names.symbol_baselines(trader.names.symbol), str(fill.trade_id), TRADE_TTL_S)
-    outbox.put(names.pending_baseline(holding.signal_id), None)
+    symbol, trade = trader.names.symbol, fill.trade_id
+    data = msgspec.json.encode(baseline)
+    outbox.put(names.trade_baseline(trade), data, TRADE_TTL_S, symbol=symbol)
+    outbox.member(names.symbol_baselines(symbol), str(trade), TRADE_TTL_S, symbol=symbol)
+    outbox.put(names.pending_baseline(holding.signal_id), None, symbol=symbol)
 
 
 def remove(outbox: Outgoing, symbol: str, trade_id: int) -> None:
     """The trade has ended."""
-    outbox.put(names.trade_baseline(trade_id), None)
-    outbox.member(names.symbol_baselines(symbol), str(trade_id), 0)
+    outbox.put(names.trade_baseline(trade_id), None, symbol=symbol)
+    outbox.member(names.symbol_baselines(symbol), str(trade_id), 0, symbol=symbol)

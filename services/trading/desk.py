@@ -104,7 +104,8 @@ class Desk:
         if saved is None:
             return
         trader.unsaved = False
-        self.outbox.put(names.state(trader.names.symbol), msgspec.json.encode(saved))
+        symbol = trader.names.symbol
+        self.outbox.put(names.state(symbol), msgspec.json.encode(saved), symbol=symbol)
         engine = trader.engine
         epoch = {
             "epoch_id": engine.epoch,
@@ -112,7 +113,8 @@ class Desk:
             "C_S": engine.c_spot,
             "C_P": engine.c_perp,
         }
-        self.outbox.put(names.cvd_epoch(trader.names.base), msgspec.json.encode(epoch))
+        key = names.cvd_epoch(trader.names.base)
+        self.outbox.put(key, msgspec.json.encode(epoch), symbol=symbol)
 
     def alert(self, level: str, code: str, text: str, symbol: str = "", every_s: int = 300) -> None:
         """Tell the operator, the same thing about the same symbol not more often than `every_s`."""

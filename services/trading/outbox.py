@@ -93,11 +93,11 @@ class Outbox:
         self._shown.pop(symbol, None)
         self._unwritten.pop(symbol, None)
 
-    def put(self, key: str, value: bytes | None, ttl_s: int = names.DAY_S) -> None:
+    def put(self, key: str, value: bytes | None, ttl_s: int = names.DAY_S, *, symbol: str = "") -> None:
         """Set a key, or delete it (None). Only the latest value is written."""
         self._values[key] = (value, ttl_s)
 
-    def member(self, key: str, value: str, ttl_s: int) -> None:
+    def member(self, key: str, value: str, ttl_s: int, *, symbol: str = "") -> None:
         """Add to a set; remove if `ttl_s` is 0."""
         self._members[key, value] = ttl_s
 

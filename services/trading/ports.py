@@ -22,11 +22,11 @@ class Outgoing(Protocol):
     def withdraw(self, symbol: str) -> None:
         """Take the symbol's key away."""
 
-    def put(self, key: str, value: bytes | None, ttl_s: int = ...) -> None:
-        """Set a key, or delete it (None)."""
+    def put(self, key: str, value: bytes | None, ttl_s: int = ..., *, symbol: str = "") -> None:
+        """Set a key, or delete it (None). Only the leader of `symbol` may write it."""
 
-    def member(self, key: str, value: str, ttl_s: int) -> None:
-        """Add to a set; remove if `ttl_s` is 0."""
+    def member(self, key: str, value: str, ttl_s: int, *, symbol: str = "") -> None:
+        """Add to a set; remove if `ttl_s` is 0. Only the leader of `symbol` may write it."""
 
     def count(self, name: str, by: int = 1) -> None:
         """Increase a counter that lives for a day."""

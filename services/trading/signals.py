@@ -21,6 +21,9 @@ REASONING_LENGTH = 300
 RB_BUF = 0.25
 MAX_DEV_R5 = 3.0
 
+SIGNAL_IDS = uuid.UUID("6c7e4c1e-2f0b-5d56-9c53-2f4b8d1f7a90")
+"""Namespace of the signals' ids (RFC 9562, version 5)."""
+
 
 class Names(NamedTuple):
     """The canonical names of what is traded."""
@@ -65,6 +68,17 @@ class Holding(msgspec.Struct, kw_only=True):
     close_since_ms: int | None = None
 
 
+def entry_id(setup_id: str, number: int) -> str:
+    """Id of a setup's signal, counted from 1: whoever takes the decision, it has the same id."""
+    return str(uuid.uuid5(SIGNAL_IDS, f"{setup_id}:{number}"))
+
+
+def close_id(holding: Holding, symbol: str, t: int) -> str:
+    """Id of the close decided in second `t`; its parent is the entry, or the trade without one."""
+    parent = holding.signal_id or f"{symbol}:trade:{holding.trade_id}"
+    return str(uuid.uuid5(SIGNAL_IDS, f"{parent}:close:{t}"))
+
+
 def holding_of(entry: Entry, signal: Signal) -> Holding:
     """What to remember of an entry that was published as `signal`."""
     return Holding(
@@ -98,7 +112,7 @@ def entry_signal(who: Names, entry: Entry, reference: Reference, context: Contex
     )
     return Signal(
         event="ENTRY",
-        signal_id=str(uuid.uuid4()),
+        signal_id=entry_id(entry.setup_id, entry.number),
         setup_id=entry.setup_id,
         timestamp=iso(context.now_ms),
         ts_ms=context.now_ms,
@@ -143,7 +157,7 @@ def close_signal(
     invalidation = holding.invalidation_price
     return Signal(
         event="EXIT",
-        signal_id=str(uuid.uuid4()),
+        signal_id=close_id(holding, who.symbol, exit_.t),
         setup_id=holding.setup_id,
         timestamp=iso(context.now_ms),
         ts_ms=context.now_ms,
