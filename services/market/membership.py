@@ -74,10 +74,13 @@ class Membership:
     """The markets that have traded, in the order of their names, so that sums do not depend on
     the order of arrival.
 
-    A market counts from the start if it is there in the first 15 minutes of bars, else once it has
-    lived for 15 minutes without interruption. It stops contributing when it falls silent and goes
-    on when it returns; only after 15 minutes of silence it has to join anew. Volumes that weigh the
-    markets are those of about a day, older ones fading.
+    A market counts from the start if it is there in the first 15 minutes of bars, else from the
+    first minute on in which it has lived for 15 minutes without interruption. It stops contributing
+    when it falls silent and goes on when it returns; only after 15 minutes of silence it has to
+    join anew, because collectors fetch what a short outage missed, and leaving out a market's flow
+    for a quarter of an hour after every reconnection would distort the sums more than the outage.
+    Volumes that weigh the markets are those of about a day, older ones fading, so that one number
+    per market is enough. A market is alive by its last 256 intervals, an hour's at most each.
     """
 
     def __init__(self) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import NamedTuple
 
 from aggr_server.wire import Bar
 
 STALE_S = 30
 RETURN_S = 60
-RETURN_GAP_S = 5
 
 
 class Candle(NamedTuple):
@@ -24,18 +24,21 @@ class Candle(NamedTuple):
 class Reference:
     """Prices of the preferred market; of another perpetual while that one is silent.
 
-    Prices of whichever market is followed are multiplied by a factor, chosen at each change so
-    that the series does not jump. Without a trade the last close stands.
+    Prices of whichever market is followed are multiplied by a factor: the last close of the series
+    over the new market's price in that same second. So the difference between two markets makes no
+    jump, and what happened while the old one was silent is not lost. Without a trade the last
+    close stands.
     """
 
     def __init__(self, preferred: str | None) -> None:
         self.preferred = preferred
         self.market = preferred
         self.close: float | None = None
-        self._factor = 1.0
+        self.factor = 1.0
         self._execution_factor = 1.0
-        self._closes: dict[str, tuple[int, float]] = {}
-        self._steady_since: int | None = None
+        self.closes: dict[str, tuple[int, float]] = {}
+        self._then: dict[str, float] = {}  # price at the last close, of markets traded since
+        self.steady_since: int | None = None
         self._started: int | None = None
 
     def seed(self, close: float) -> None:
@@ -49,16 +52,15 @@ class Reference:
         """
         if self._started is None:
             self._started = t
-        for name, bar in bars.items():
-            if name == self.preferred:
-                self._watch_preferred(t)
-            self._closes[name] = (t, bar.close)
+        if self.preferred in bars:
+            self._watch_preferred(t)
         self._choose(t, bars, volumes)
+        self._remember(t, bars)
         traded = bars.get(self.market) if self.market else None
         if traded is None:
             return Candle(*[self.close] * 4) if self.close is not None else None
         candle = Candle(
-            *(p * self._factor for p in (traded.open, traded.high, traded.low, traded.close))
+            *(p * self.factor for p in (traded.open, traded.high, traded.low, traded.close))
         )
         self.close = candle.close
         return candle
@@ -73,35 +75,63 @@ class Reference:
 
     def age(self, t: int) -> int | None:
         """Seconds since the followed market last traded, as of second `t`."""
-        seen = self._closes.get(self.market) if self.market else None
+        seen = self.closes.get(self.market) if self.market else None
         return None if seen is None else t - seen[0]
 
     def _watch_preferred(self, t: int) -> None:
-        last = self._closes.get(self.preferred) if self.preferred else None
-        if last is None or t - last[0] > RETURN_GAP_S or self._steady_since is None:
-            self._steady_since = t
+        last = self.closes.get(self.preferred) if self.preferred else None
+        if last is None or t - last[0] >= STALE_S or self.steady_since is None:
+            self.steady_since = t
 
     def _choose(self, t: int, bars: Mapping[str, Bar], volumes: Mapping[str, float]) -> None:
         if self.market != self.preferred and self._preferred_is_back(t, bars):
-            self._follow(self.preferred)
-            self._execution_factor = self._factor
+            self._follow(self.preferred, bars)
         elif bars and (self.market is None or self._stale(t)):
-            self._follow(max(bars, key=lambda name: (volumes.get(name, 0.0), name)))
+            alive = {name for name, (seen, _) in self.closes.items() if t - seen < STALE_S}
+            largest = max(alive.union(bars), key=lambda name: (volumes.get(name, 0.0), name))
+            if largest in bars:
+                self._follow(largest, bars)
+
+    @property
+    def last_seen(self) -> int:
+        """Second of the followed market's last trade, before its first the first second of all."""
+        seen = self.closes.get(self.market) if self.market else None
+        return seen[0] if seen else self._started or 0
+
+    def copy(self) -> Reference:
+        """An independent one in the same state."""
+        other = copy(self)
+        other.closes = dict(self.closes)
+        return other
 
     def _stale(self, t: int) -> bool:
-        seen = self._closes.get(self.market) if self.market else None
-        return t - (seen[0] if seen else self._started or t) >= STALE_S
+        return t - self.last_seen >= STALE_S
 
     def _preferred_is_back(self, t: int, bars: Mapping[str, Bar]) -> bool:
         return (
             self.preferred in bars
-            and self._steady_since is not None
-            and t - self._steady_since >= RETURN_S
+            and self.steady_since is not None
+            and t - self.steady_since >= RETURN_S
         )
 
-    def _follow(self, market: str | None) -> None:
+    def _follow(self, market: str | None, bars: Mapping[str, Bar]) -> None:
         if market is None or market == self.market:
             return
         self.market = market
         if self.close is not None:
-            self._factor = self.close / self._closes[market][1]
+            known = self.closes.get(market)
+            then = self._then.get(market, known[1] if known else bars[market].open)
+            self.factor = self.close / then
+        if market == self.preferred:
+            self._execution_factor = self.factor
+
+    def _remember(self, t: int, bars: Mapping[str, Bar]) -> None:
+        if self.market in bars:
+            self._then.clear()
+        else:
+            for name, bar in bars.items():
+                if name not in self._then:
+                    known = self.closes.get(name)
+                    self._then[name] = known[1] if known else bar.open
+        for name, bar in bars.items():
+            self.closes[name] = (t, bar.close)

@@ -137,11 +137,31 @@ def test_a_class_without_bars_while_the_other_trades_is_degraded() -> None:
     assert run(a, T + 80, T + 91, "REF:btc", "P2:btc").degraded
 
 
-def test_a_large_change_of_the_markets_freezes_the_composition() -> None:
+def test_a_large_change_of_the_markets_is_told_once() -> None:
+    """How long it keeps new divergences away is for the strategy to count."""
     a = Aggregator(MARKETS, "REF")
     run(a, T, T + 1200)
-    assert not run(a, T + 1200, T + 2000, "S1:btc", "REF:btc", "P2:btc").composition_frozen
-    assert run(a, T + 2000, T + 2200, "S1:btc", "REF:btc", "P2:btc").composition_frozen
+    told = [
+        t
+        for t in range(T + 1200, T + 5000)
+        if (found := a.second(t, bars(t, "S1:btc", "REF:btc", "P2:btc")))
+        and found.composition_frozen
+    ]
+    assert len(told) == 1
+    assert T + 2100 <= told[0] < T + 2200
+
+
+def test_a_thin_market_is_as_alive_as_a_busy_one() -> None:
+    """20 times its usual interval: a market that trades once a minute may be silent for long."""
+    a = Aggregator(MARKETS, "REF")
+    others = ("S1:btc", "REF:btc", "P2:btc")
+    for t in range(T, T + 3600):
+        found = bars(t, *others)
+        if t % 60 == 0:
+            found["S2:btc"] = bar("S2:btc", t, 200.0, 100.0)
+        a.second(t, found)
+    assert run(a, T + 3600, T + 4300, *others).coverage > 0.99
+    assert run(a, T + 4300, T + 4900, *others).coverage < 0.6
 
 
 def test_preferred_market_is_the_dollar_tether_perpetual_of_the_exchange() -> None:

@@ -31,6 +31,46 @@ def test_the_largest_other_perpetual_replaces_a_stale_one_without_a_jump() -> No
     assert candle.close == pytest.approx(101.0)
 
 
+def test_what_happened_while_the_market_was_silent_is_not_lost() -> None:
+    """A fall of 2 % in those 30 s is in the series, the difference between the markets is not."""
+    reference = Reference("REF")
+    for t in range(10):
+        reference.step(t, prices(t, REF=100.0, BIG=110.0), VOLUMES)
+    for t in range(10, 40):
+        candle = reference.step(t, prices(t, BIG=110.0 * 0.98), VOLUMES)
+    assert reference.market == "BIG"
+    assert candle is not None
+    assert candle.close == pytest.approx(98.0)
+    for t in range(40, 102):
+        candle = reference.step(t, prices(t, REF=98.5, BIG=110.0 * 0.98), VOLUMES)
+    assert reference.market == "REF"
+    assert candle is not None
+    assert candle.close == pytest.approx(98.0)
+    assert reference.execution_price(98.0) == pytest.approx(98.5)
+
+
+def test_a_small_market_that_happens_to_trade_is_not_taken_for_the_largest() -> None:
+    reference = Reference("REF")
+    for t in range(10):
+        reference.step(t, prices(t, REF=100.0, BIG=100.0, SMALL=100.0), VOLUMES)
+    for t in range(10, 39):
+        reference.step(t, prices(t, BIG=100.0), VOLUMES)
+    reference.step(39, prices(39, SMALL=100.0), VOLUMES)
+    assert reference.market == "REF"
+    reference.step(40, prices(40, BIG=100.0), VOLUMES)
+    assert reference.market == "BIG"
+
+
+def test_the_preferred_market_in_want_of_another_has_its_own_prices() -> None:
+    reference = switched()
+    for t in range(40, 75):
+        reference.step(t, prices(t, REF=105.0) if t % 20 == 0 else {}, VOLUMES)
+    candle = reference.step(75, prices(75, REF=105.0), VOLUMES)
+    assert reference.market == "REF"
+    assert candle is not None
+    assert reference.execution_price(candle.close) == pytest.approx(105.0)
+
+
 def test_the_last_close_stands_until_thirty_seconds_have_passed() -> None:
     reference = Reference("REF")
     reference.step(0, prices(0, REF=100.0), VOLUMES)
