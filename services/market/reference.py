@@ -28,6 +28,10 @@ class Reference:
     over the new market's price in that same second. So the difference between two markets makes no
     jump, and what happened while the old one was silent is not lost. Without a trade the last
     close stands.
+
+    `market`: the one followed, `factor`: its own. `closes`: perpetual -> second and price of its
+    last trade. `steady_since`: since when the preferred market has traded without a pause. `then`:
+    price at the last close, of markets that have traded since.
     """
 
     def __init__(self, preferred: str | None) -> None:
@@ -37,7 +41,7 @@ class Reference:
         self.factor = 1.0
         self._execution_factor = 1.0
         self.closes: dict[str, tuple[int, float]] = {}
-        self._then: dict[str, float] = {}  # price at the last close, of markets traded since
+        self.then: dict[str, float] = {}
         self.steady_since: int | None = None
         self._started: int | None = None
 
@@ -101,7 +105,7 @@ class Reference:
     def copy(self) -> Reference:
         """An independent one in the same state."""
         other = copy(self)
-        other.closes = dict(self.closes)
+        other.closes, other.then = dict(self.closes), dict(self.then)
         return other
 
     def _stale(self, t: int) -> bool:
@@ -120,18 +124,18 @@ class Reference:
         self.market = market
         if self.close is not None:
             known = self.closes.get(market)
-            then = self._then.get(market, known[1] if known else bars[market].open)
+            then = self.then.get(market, known[1] if known else bars[market].open)
             self.factor = self.close / then
         if market == self.preferred:
             self._execution_factor = self.factor
 
     def _remember(self, t: int, bars: Mapping[str, Bar]) -> None:
         if self.market in bars:
-            self._then.clear()
+            self.then.clear()
         else:
             for name, bar in bars.items():
-                if name not in self._then:
+                if name not in self.then:
                     known = self.closes.get(name)
-                    self._then[name] = known[1] if known else bar.open
+                    self.then[name] = known[1] if known else bar.open
         for name, bar in bars.items():
             self.closes[name] = (t, bar.close)
