@@ -86,6 +86,10 @@ class Desk:
         """Process a second that the other symbols have behind them."""
         self._step([trader], closed)
 
+    def step_some(self, traders: Sequence[SymbolTrader], closed: ClosedBars) -> None:
+        """Process a second in these symbols together; the others have nothing to do in it."""
+        self._step(traders, closed)
+
     def settle(self, trader: SymbolTrader, events: Iterable[Event]) -> None:
         """Act on events that an answer to the engine has caused."""
         for event in events:

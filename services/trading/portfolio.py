@@ -34,7 +34,7 @@ class Portfolio:
         self._updated_ms: int | None = None
         self._error = "has not answered yet"
         self._open: dict[str, Trade] = {}
-        self.mode: Literal["live", "paper"] = "paper"
+        self.mode: Literal["live", "paper", "backtest"] = "paper"
         self.daily_loss_reached = False
 
     @property

@@ -38,7 +38,7 @@ class Context(NamedTuple):
 
     now_ms: int
     ttl_s: int
-    mode: Literal["live", "paper"]
+    mode: Literal["live", "paper", "backtest"]
     fence: int
     published_ms: int
     epoch: str
