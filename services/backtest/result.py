@@ -131,8 +131,8 @@ class SignalRow(msgspec.Struct, kw_only=True):
 class TradeRow(msgspec.Struct, frozen=True, kw_only=True):
     """A position from its fill to its end.
 
-    `stake`: margin. `fees`: paid at both ends. `funding`: received (paid if negative). `pnl`: net of
-    both; `return_on_stake`: `pnl / stake`. `r_multiple`: `pnl` over what the way from entry to
+    `stake`: margin. `fees`: paid at both ends. `funding`: received (paid if negative). `pnl`: net
+    of both; `return_on_stake`: `pnl / stake`. `r_multiple`: `pnl` over what the way from entry to
     invalidation price would have cost. `mae`, `mfe`: worst and best price while it was open, as a
     signed fraction of the entry price (mae <= 0 <= mfe). `exit_reason`: the strategy's, or
     CATASTROPHIC_STOP, LIQUIDATION, END_OF_DATA. `open_at_end`: closed only because the data end.
