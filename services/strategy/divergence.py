@@ -96,6 +96,12 @@ class Detector:
         """Forget the seconds counted so far."""
         self.held[1] = self.held[-1] = 0
 
+    def rest(self, history: History, t: int) -> None:
+        """Detect nothing in second `t`; a gap that closes meanwhile ends a block all the same."""
+        self.clear()
+        if self.blocked_since:
+            self._unblock(history, t)
+
     def block(self, direction: int, t: int) -> None:
         """A setup in this direction has ended: the gap must close, or time pass, before another."""
         self.blocked_since[direction] = t

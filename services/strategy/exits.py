@@ -83,12 +83,13 @@ class Flows(NamedTuple):
 def measure(position: Position, history: History, params: Params) -> Flows:
     """Flows at the newest second; the scales must be positive.
 
-    A short window that is not loaded or has too many holes counts as no flow, which meets no
-    condition.
+    A window that is not loaded or has too many holes counts as no flow, which meets no condition;
+    of the time since entry, what the window holds is looked at.
     """
     window, s = history.seconds, position.direction
     last = window.last
-    elapsed = clip(_elapsed(position, history), MIN_ELAPSED_S, MAX_ELAPSED_S)
+    held_s = _elapsed(position, history)
+    elapsed = clip(held_s, MIN_ELAPSED_S, MAX_ELAPSED_S)
     k = max(w for w in (5, 15, 30, 60, 240) if 60 * w <= elapsed)
     root = sqrt(elapsed / (60 * k))
     scale = history.spot.scale[k] * root
@@ -96,10 +97,16 @@ def measure(position: Position, history: History, params: Params) -> Flows:
         z_over(history, seconds) if window.whole(seconds, params.hole_max) else (0.0, 0.0, 0.0)
         for seconds in (FAST_S, SLOW_S)
     )
+    known_s = min(held_s, window.length - 1)
+    since_entry = (0.0, 0.0, 0.0)
+    if known_s < 1 or window.whole(known_s, params.hole_max):
+        since_entry = (
+            s * (window.c_spot[last] - position.c_spot) / scale,
+            s * (window.c_perp[last] - position.c_perp) / (history.perp.scale[k] * root),
+            position.best_spot / scale,
+        )
     return Flows(
-        s * (window.c_spot[last] - position.c_spot) / scale,
-        s * (window.c_perp[last] - position.c_perp) / (history.perp.scale[k] * root),
-        position.best_spot / scale,
+        *since_entry,
         s * fast[0],
         s * fast[1],
         s * slow[0],

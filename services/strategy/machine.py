@@ -80,8 +80,11 @@ class Machine:
         return [self._move(State.WATCHING, t, "warm")]
 
     def _watch(self, t: int) -> list[Event]:
-        if self.degraded or t < self.frozen_until:
+        if self.degraded:
             self.detector.clear()
+            return []
+        if t < self.frozen_until:
+            self.detector.rest(self._history, t)
             return []
         for direction, window_min in self.detector.update(self._history, t).items():
             self.setup = open_setup(self._history, self._base, direction, window_min)

@@ -112,6 +112,16 @@ def test_a_window_with_holes_meets_no_condition(history: History) -> None:
     assert (flows.spot_5, flows.perp_5, flows.spot_15, flows.perp_15) == (0.0, 0.0, 0.0, 0.0)
 
 
+def test_a_time_since_entry_with_holes_meets_no_condition(history: History) -> None:
+    held = position(entry_t=1500)
+    assert measure(held, history, PARAMS).spot > 0.0
+    history.seconds.mark_holes([[400, 341]])
+    flows = measure(held, history, PARAMS)
+    assert (flows.spot, flows.perp, flows.best) == (0.0, 0.0, 0.0)
+    assert flows.spot_5 != 0.0
+    assert measure(position(entry_t=1000), history, PARAMS).spot > 0.0
+
+
 def test_the_context_must_be_against_it_for_five_minutes(history: History) -> None:
     held = position()
     held.c_spot, held.c_perp = history.seconds.latest

@@ -257,6 +257,17 @@ def test_nothing_is_detected_after_the_set_of_markets_has_changed(paused: Pause)
     assert detected[0].t == frozen.t + 1800 + 59
 
 
+def test_a_block_ends_also_while_the_new_set_of_markets_is_awaited(paused: Pause) -> None:
+    at = paused("DIVERGENCE")
+    for second in at.seconds(120):
+        at.engine.step(second._replace(degraded=True))
+    at.step(900)
+    at.engine.step(flat(at)._replace(composition_frozen=True))
+    assert at.engine.view()["blocked"].keys() == {"1"}
+    at.engine.step(flat(at)._replace(spot_delta=-5000.0, spot_volume=5000.0))
+    assert at.engine.view()["blocked"] == {}
+
+
 def test_an_aborted_setup_does_not_come_back_while_its_gap_is_open(paused: Pause) -> None:
     at = paused("DIVERGENCE")
     for second in at.seconds(120):
