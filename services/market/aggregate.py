@@ -12,6 +12,8 @@ from services.strategy.types import Second
 
 _QUOTE_ORDER = ("USDT", "USD", "USDC")
 
+Checkpoint = tuple[Membership, Reference]
+
 
 def preferred_market(markets: Sequence[Market], exchange: str) -> Market | None:
     """The perpetual of `exchange` whose prices are followed; None if it lists none."""
@@ -117,3 +119,11 @@ class Aggregator:
     def degraded(self) -> bool:
         """The newest second must not be trusted."""
         return self.members.degraded
+
+    def checkpoint(self) -> Checkpoint:
+        """Where `rewind` can come back to; the markets known are no part of it."""
+        return self.members.copy(), self.reference.copy()
+
+    def rewind(self, checkpoint: Checkpoint) -> None:
+        """Forget the seconds since `checkpoint`, which must not be used again."""
+        self.members, self.reference = checkpoint
