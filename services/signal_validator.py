@@ -127,7 +127,11 @@ class SignalValidator:
         numbers = (
             s.score, s.position_size_factor, s.entry_price, s.invalidation_price,
             s.max_deviation, s.confidence, s.coverage, *s.score_breakdown.values(),
+            *(x for x in (s.stop_price, *s.context.values(), *s.oi.values(), *s.cvd.values())
+              if isinstance(x, float)),
         )  # fmt: skip
+        # A position taken over may have more leverage than an entry may; it must be closed.
+        most = math.inf if s.action == "CLOSE" else self.limits.max_leverage
         event = "EXIT" if s.action == "CLOSE" else "ENTRY"
         problems = {
             "a number is not finite": not all(math.isfinite(n) for n in numbers),
@@ -138,7 +142,7 @@ class SignalValidator:
             f"score {s.score}": not 0 <= s.score <= 10,
             f"confidence {s.confidence}": not 0 <= s.confidence <= 1,
             f"factor {s.position_size_factor}": s.position_size_factor not in _FACTORS,
-            f"leverage {s.leverage}": not 1 <= s.leverage <= self.limits.max_leverage,
+            f"leverage {s.leverage}": not 1 <= s.leverage <= most,
             "no parent": s.action == "CLOSE" and not (s.parent_signal_id or s.trade_id),
         }
         if s.action != "CLOSE" and s.entry_price > 0:

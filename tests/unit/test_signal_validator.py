@@ -64,6 +64,11 @@ def test_a_sound_signal_passes() -> None:
         {"score": float("nan")},
         {"entry_price": float("inf")},
         {"score_breakdown": {"absorption_candle": float("nan")}},
+        {"stop_price": float("nan")},
+        {"stop_price": float("inf"), "action": "SHORT", "invalidation_price": 101.0},
+        {"context": {"env": "NEUTRAL", "k": float("nan")}},
+        {"oi": {"state": "WEAK", "z": float("inf")}},
+        {"cvd": {"spot": float("nan"), "perp": 0.0, "epoch_id": "e", "ts_ms": 1}},
         {"event": "EXIT"},
         {"action": "CLOSE", "event": "ENTRY"},
         {"action": "CLOSE", "parent_signal_id": None},
@@ -83,6 +88,12 @@ def test_a_sound_signal_passes() -> None:
 )
 def test_malformed_signals_are_invalid(changes: dict[str, Any]) -> None:
     assert verdict(signal(**changes)) == Reason.INVALID
+
+
+def test_a_position_with_more_leverage_than_an_entry_may_have_can_be_closed() -> None:
+    assert verdict(signal(leverage=20)) == Reason.INVALID
+    assert verdict(signal(action="CLOSE", leverage=20)) == ""
+    assert verdict(signal(action="CLOSE", leverage=0)) == Reason.INVALID
 
 
 @pytest.mark.parametrize(
