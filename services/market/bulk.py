@@ -13,6 +13,7 @@ import numpy as np
 from services.market.aggregate import Aggregator
 from services.market.columns import Columns, Floats, MarketColumns
 from services.market.membership import (
+    ALIVE_S,
     CLASS_SILENT_S,
     COVERAGE_MIN,
     COVERAGE_SLACK,
@@ -300,17 +301,13 @@ class _Feed:
         first, stop = self._at[k], self._at[k + 1]
         if first == stop:
             return
-        track = self.track
-        if self._longest <= track.limit_s:
-            track.intervals.extend(self._intervals[first:stop])
+        track, intervals = self.track, self._intervals[first:stop]
+        if self._longest <= ALIVE_S:
+            track.intervals.extend(intervals)
+            track.last = self._trades[stop - 1]
+            track.minute_volume = self._volumes[k]
         else:
-            for i in range(first, stop):
-                if self._intervals[i] > track.limit_s:
-                    track.since = self._trades[i]
-                else:
-                    track.intervals.append(self._intervals[i])
-        track.last = self._trades[stop - 1]
-        track.minute_volume = self._volumes[k]
+            track.saw_each(self._trades[first:stop], intervals, self._volumes[k])
 
 
 def _flows(

@@ -53,6 +53,18 @@ class Track:
         self.last = t
         self.minute_volume += volume
 
+    def saw_each(self, seconds: list[int], intervals: list[int], minute_volume: float) -> None:
+        """Like `saw` for each of some seconds of one minute, at least one.
+
+        `intervals`: since the trade before each. `minute_volume`: that of the minute so far.
+        """
+        for t, interval in zip(seconds, intervals, strict=True):
+            if interval > self.limit_s:
+                self.since = t
+        self.intervals.extend(i for i in intervals if i <= LONGEST_INTERVAL_S)
+        self.last = seconds[-1]
+        self.minute_volume = minute_volume
+
     def alive(self, t: int) -> bool:
         return t - self.last <= self.limit_s
 
