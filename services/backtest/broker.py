@@ -92,10 +92,10 @@ class Broker:
         elif self._open(order.signal, t, quote):
             del self._orders[symbol]
 
-    def end(self, t: int) -> None:
-        """The data end after second `t`: close what is open at its last price."""
-        for symbol in sorted(self.positions):
-            position = self.positions[symbol]
+    def end(self, symbol: str, t: int) -> None:
+        """The symbol's data end after second `t`: close what is open at its last price."""
+        self._orders.pop(symbol, None)
+        if (position := self.positions.get(symbol)) is not None:
             self._close(position, t, position.last, END_OF_DATA)
 
     @property

@@ -59,7 +59,7 @@ class Watch(SignalValidator):
 
 
 class Ledger:
-    """Takes announcements, states, signals and outcomes; `fresh` is what nobody has acted on yet."""
+    """Takes what the desk tells; `fresh`: announcements nobody has acted on yet."""
 
     def __init__(self) -> None:
         self.fresh: list[Signal] = []
@@ -80,10 +80,10 @@ class Ledger:
     def withdraw(self, symbol: str) -> None:
         pass
 
-    def put(self, key: str, value: bytes | None, ttl_s: int = 0) -> None:
+    def put(self, key: str, value: bytes | None, ttl_s: int = 0, *, symbol: str = "") -> None:
         pass
 
-    def member(self, key: str, value: str, ttl_s: int) -> None:
+    def member(self, key: str, value: str, ttl_s: int, *, symbol: str = "") -> None:
         pass
 
     def count(self, name: str, by: int = 1) -> None:
@@ -127,10 +127,9 @@ class Ledger:
         self._end_span(symbol, t)
         self._entered[symbol] = (t, state, reason, direction)
 
-    def end(self, t: int) -> None:
-        """No second after `t`."""
-        for symbol in list(self._entered):
-            self._end_span(symbol, t + 1)
+    def end(self, symbol: str, t: int) -> None:
+        """The symbol has no second after `t`."""
+        self._end_span(symbol, t + 1)
 
     def _end_span(self, symbol: str, t: int) -> None:
         entered = self._entered.pop(symbol, None)

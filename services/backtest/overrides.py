@@ -1,0 +1,107 @@
+"""Parameters given on the command line: every one is checked, none is guessed."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from services.backtest.errors import BacktestError
+from services.strategy.params import Params
+
+_TYPES = typing.get_type_hints(Params)
+MOST_COMBINATIONS = 10_000
+
+
+def params_with(values: Mapping[str, Any]) -> Params:
+    """The defaults with some values replaced. Raises `BacktestError` for values out of range."""
+    for name, value in values.items():
+        numbers = value if isinstance(value, tuple) else (value,)
+        if name.endswith(("_s", "_min", "_w")) and any(number < 0 for number in numbers):
+            raise BacktestError(f"--set {name}={value}: a time is not negative")
+    return dataclasses.replace(Params(), **values)
+
+
+def parse_all(option: str, texts: Sequence[str]) -> dict[str, Any]:
+    """`name=value`, several of them. Raises `BacktestError`."""
+    return dict(parse(option, text) for text in texts)
+
+
+def parse(option: str, text: str) -> tuple[str, Any]:
+    """`name=value`, the value in the parameter's own type. Raises `BacktestError`."""
+    name, value = _split(option, text)
+    return name, _value(option, name, value)
+
+
+def parse_sweep(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """`name=a,b,c`; several numbers of one value are separated by `/`. Raises `BacktestError`."""
+    found: dict[str, list[Any]] = {}
+    for text in texts:
+        name, values = _split("--sweep", text)
+        if name in found:
+            raise BacktestError(f"--sweep {name} is given twice")
+        chosen = [_value("--sweep", name, v.replace("/", ",")) for v in values.split(",")]
+        found[name] = list(dict.fromkeys(chosen))
+    return found
+
+
+def combinations(sweep: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Every combination, the last name running fastest. Raises `BacktestError` for too many."""
+    names = list(sweep)
+    count = 1
+    for values in sweep.values():
+        count *= len(values)
+    if count > MOST_COMBINATIONS:
+        raise BacktestError(
+            f"--sweep asks for {count} combinations, at most {MOST_COMBINATIONS} are run; "
+            "give fewer values"
+        )
+    return [dict(zip(names, values, strict=True)) for values in product(*sweep.values())]
+
+
+def _split(option: str, text: str) -> tuple[str, str]:
+    name, given, value = text.partition("=")
+    name = name.strip()
+    if not given or not value.strip():
+        raise BacktestError(f"{option} {text}: write {option} name=value")
+    if name not in _TYPES:
+        near = difflib.get_close_matches(name, _TYPES, n=3, cutoff=0.5)
+        hint = f"nearest: {', '.join(near)}" if near else "see --list-params"
+        raise BacktestError(f"{option}: there is no parameter {name!r}; {hint}")
+    return name, value.strip()
+
+
+def _value(option: str, name: str, text: str) -> Any:
+    wanted = _TYPES[name]
+    try:
+        if typing.get_origin(wanted) is not tuple:
+            return _scalar(wanted, text)
+        inner = typing.get_args(wanted)
+        parts = [part for part in text.strip("()").split(",") if part.strip()]
+        if Ellipsis not in inner and len(parts) != len(inner):
+            raise ValueError(f"{len(inner)} numbers are needed")
+        return tuple(_scalar(inner[0], part) for part in parts)
+    except ValueError as error:
+        raise BacktestError(
+            f"{option} {name}={text}: {error}; the default is {getattr(Params(), name)}"
+        ) from error
+
+
+def _scalar(wanted: Any, text: str) -> Any:
+    text = text.strip()
+    if wanted is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError("true or false is needed")
+        return text.lower() == "true"
+    if wanted is int:
+        try:
+            return int(text)
+        except ValueError:
+            raise ValueError("a whole number is needed") from None
+    value = float(text)
+    if not -1e9 < value < 1e9:
+        raise ValueError("a finite number is needed")
+    return value
