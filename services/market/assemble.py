@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from array import array
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -37,6 +38,38 @@ class _Collector:
     second: int
 
 
+class _Done:
+    """Volumes of a second that has been handed out, as few bytes as can be."""
+
+    __slots__ = ("markets", "volumes")
+
+    def __init__(self, bars: Mapping[str, Mapping[str, Bar]], before: _Done | None) -> None:
+        markets: list[str] = []
+        volumes: list[float] = []
+        for of_base in bars.values():
+            markets += of_base
+            for bar in of_base.values():
+                volumes += (bar.vbuy, bar.vsell)
+        # Mostly the same markets trade in one second after another.
+        self.markets = before.markets if before and before.markets == markets else markets
+        self.volumes = array("d", volumes)
+
+    def __bool__(self) -> bool:
+        return bool(self.markets)
+
+    def take(self, bar: Bar) -> tuple[float, float]:
+        """The volumes that were known, which are replaced by the bar's."""
+        try:
+            i = 2 * self.markets.index(bar.market)
+        except ValueError:
+            self.markets = [*self.markets, bar.market]
+            self.volumes.extend((bar.vbuy, bar.vsell))
+            return 0.0, 0.0
+        known = self.volumes[i], self.volumes[i + 1]
+        self.volumes[i], self.volumes[i + 1] = bar.vbuy, bar.vsell
+        return known
+
+
 @dataclass(slots=True)
 class _Pending:
     bars: dict[str, dict[str, Bar]] = field(default_factory=dict)
@@ -58,7 +91,7 @@ class Assembler:
         self._home: dict[str, str] = {}
         self._gaps: dict[str, dict[tuple[str, int], Gap]] = {}
         self._pending: dict[int, _Pending] = {}
-        self._done: dict[int, dict[str, tuple[float, float]]] = {}
+        self._done: dict[int, _Done] = {}
         self._late: dict[str, dict[str, Late]] = {}
         self._late_ms = 0
         self.next_t: int | None = None
@@ -89,14 +122,21 @@ class Assembler:
 
     def merge(self, bars: Iterable[Bar], published_ms: int = 0) -> None:
         """Take whole bars of any second."""
+        base_of, next_t = self._base_of, self.next_t
+        second, into = -1, _Pending().bars
         for bar in bars:
-            base = self._base_of(bar.market)
+            base = base_of(bar.market)
             if base is None:
                 continue
-            if self.next_t is None or bar.time >= self.next_t:
-                self._at(bar.time).bars.setdefault(base, {})[bar.market] = bar
-            else:
+            if next_t is not None and bar.time < next_t:
                 self._amend(bar, base, published_ms)
+                continue
+            if bar.time != second:
+                second, into = bar.time, self._at(bar.time).bars
+            markets = into.get(base)
+            if markets is None:
+                markets = into[base] = {}
+            markets[bar.market] = bar
 
     def add_gap(self, gap: Gap) -> None:
         """Remember that a market is not fully known for a while.
@@ -158,11 +198,7 @@ class Assembler:
 
     def _hand_out(self, t: int, complete_to: int) -> ClosedBars:
         pending = self._pending.pop(t, None) or _Pending()
-        self._done[t] = {
-            bar.market: (bar.vbuy, bar.vsell)
-            for bars in pending.bars.values()
-            for bar in bars.values()
-        }
+        self._done[t] = _Done(pending.bars, self._done.get(t - 1))
         self._done.pop(t - KEEP_S, None)
         late, self._late = self._late, {}
         published = max(pending.published_ms, self._late_ms)
@@ -194,10 +230,9 @@ class Assembler:
         if done is None:
             self.lost_bars += 1
             return
-        buy, sell = done.get(bar.market, (0.0, 0.0))
+        buy, sell = done.take(bar)
         if bar.vbuy == buy and bar.vsell == sell:
             return
-        done[bar.market] = (bar.vbuy, bar.vsell)
         before = self._late.setdefault(base, {}).get(bar.market, Late(0.0, 0.0))
         self._late[base][bar.market] = Late(
             before.buy + bar.vbuy - buy, before.sell + bar.vsell - sell
