@@ -68,6 +68,48 @@ class StrategySettings(FreqtradeSettings, frozen=True, kw_only=True):
     squeezeflow_execution_exchange: Annotated[
         str, Meta(description="exchange whose perpetual supplies the reference price")
     ] = "BINANCE_FUTURES"
+    squeezeflow_div_gap_z: Annotated[
+        float,
+        Meta(
+            ge=1, le=10, description="gap of the legs that makes a divergence, in scales, 1 to 10"
+        ),
+    ] = 3.0
+    squeezeflow_min_score: Annotated[
+        float, Meta(ge=0, le=10, description="points an entry needs, 0 to 10")
+    ] = 4.0
+    squeezeflow_oi_required: Annotated[
+        bool, Meta(description="true: no entry unless open interest rises with the setup")
+    ] = False
+    squeezeflow_cost_mult: Annotated[
+        float,
+        Meta(ge=0, le=100, description="five-minute range an entry needs, in round-trip costs"),
+    ] = 0.0
+    squeezeflow_round_trip_cost: Annotated[
+        float,
+        Meta(ge=0, le=0.1, description="fees and slippage of entry and exit, share of the price"),
+    ] = 0.0012
+    squeezeflow_max_hold_s: Annotated[
+        int, Meta(ge=0, le=604800, description="seconds until a position is closed; 0: no limit")
+    ] = 0
+    squeezeflow_cooldown_s: Annotated[
+        int, Meta(ge=0, le=86400, description="seconds without entry in a symbol after a position")
+    ] = 900
+    squeezeflow_catastrophic_stop: Annotated[
+        bool, Meta(description="false: positions have no stop on the exchange")
+    ] = True
+    squeezeflow_gap_exit: Annotated[
+        bool, Meta(description="true: a position is closed after 600 s without trustworthy data")
+    ] = True
+    squeezeflow_max_leverage: Annotated[
+        int, Meta(ge=1, le=5, description="largest leverage of a signal, 1 to 5")
+    ] = 5
+    squeezeflow_max_open_positions: Annotated[
+        int, Meta(ge=1, le=100, description="positions open at once, over all symbols")
+    ] = 3
+    squeezeflow_max_daily_loss: Annotated[
+        float,
+        Meta(gt=0, le=1, description="loss of a UTC day that ends its entries, share of equity"),
+    ] = 0.06
     squeezeflow_log_level: LogLevel = "INFO"
     freqtrade_enable_integration: Annotated[
         bool, Meta(description="true: open positions are read from freqtrade; false: signals only")
@@ -106,6 +148,10 @@ class ExecutorSettings(Connections, frozen=True, kw_only=True):
     freqtrade_max_leverage: Annotated[
         int, Meta(ge=1, le=125, description="largest leverage of a trade, whatever a signal says")
     ] = 5
+    freqtrade_risk_frac: Annotated[
+        float,
+        Meta(ge=0, le=1, description="most that a trade may lose up to its invalidation price"),
+    ] = 0.0
 
 
 class OpenInterestSettings(ServiceSettings, frozen=True, kw_only=True):

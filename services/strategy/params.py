@@ -125,6 +125,8 @@ class Params:
     gap_exit_enabled: bool = True
     cooldown_s: int = 900
 
-    # Sizing
+    # Sizing and limits
     max_leverage: int = 5
     max_dev_r5: float = 3.0
+    max_open_positions: int = 3
+    max_daily_loss: float = 0.06

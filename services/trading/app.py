@@ -74,10 +74,31 @@ def chosen_bases(settings: StrategySettings) -> tuple[str, ...]:
 
 
 def strategy_params(settings: StrategySettings) -> Params:
-    """The strategy's parameters with the two that are settings."""
+    """The strategy's parameters, with those that are settings."""
     return Params(
         lookback_s=settings.squeezeflow_lookback_hours * 3600,
         pattern_s=PATTERN_S[settings.squeezeflow_timeframe],
+        div_gap_z=settings.squeezeflow_div_gap_z,
+        min_score=settings.squeezeflow_min_score,
+        oi_required=settings.squeezeflow_oi_required,
+        cost_mult=settings.squeezeflow_cost_mult,
+        round_trip_cost=settings.squeezeflow_round_trip_cost,
+        max_hold_s=settings.squeezeflow_max_hold_s,
+        cooldown_s=settings.squeezeflow_cooldown_s,
+        cat_enabled=settings.squeezeflow_catastrophic_stop,
+        gap_exit_enabled=settings.squeezeflow_gap_exit,
+        max_leverage=settings.squeezeflow_max_leverage,
+        max_open_positions=settings.squeezeflow_max_open_positions,
+        max_daily_loss=settings.squeezeflow_max_daily_loss,
+    )
+
+
+def entry_limits(params: Params) -> Limits:
+    """What the validator holds against every entry."""
+    return Limits(
+        min_score=params.min_score,
+        max_leverage=params.max_leverage,
+        max_open_positions=params.max_open_positions,
     )
 
 
@@ -133,13 +154,15 @@ class App:
         self.cycle = self._make_cycle()
 
     def _make_desk(self, params: Params) -> Desk:
-        limits = Limits(min_score=params.min_score, max_leverage=params.max_leverage)
+        limits = entry_limits(params)
         fast = self.settings.squeezeflow_enable_1s_mode
         integrated = self.settings.freqtrade_enable_integration
         return Desk(
             self.traders.values(),
             validator=SignalValidator(limits),
-            portfolio=Portfolio(integrated=integrated, now_ms=self.now_ms),
+            portfolio=Portfolio(
+                integrated=integrated, now_ms=self.now_ms, max_daily_loss=params.max_daily_loss
+            ),
             outbox=self.outbox,
             record=self.record,
             leases=self.leases,

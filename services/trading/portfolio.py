@@ -8,7 +8,6 @@ from typing import Literal
 from services.freqtrade_client import Trade
 from services.market.symbols import base_of_pair, symbol_of
 
-MAX_DAILY_LOSS = 0.06
 KNOWN_FOR_MS = 150_000
 DAY_MS = 86_400_000
 
@@ -25,10 +24,14 @@ class Portfolio:
     """Open positions, the day's result, and whether either is known.
 
     Nothing is assumed: before the first answer of freqtrade, and when the last one is older than
-    150 s, `problem` says so and no entry is allowed.
+    150 s, `problem` says so and no entry is allowed. `max_daily_loss`: share of the equity at
+    00:00 UTC after whose loss the day brings no more entries.
     """
 
-    def __init__(self, *, integrated: bool, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, *, integrated: bool, now_ms: Callable[[], int], max_daily_loss: float = 0.06
+    ) -> None:
+        self._max_daily_loss = max_daily_loss
         self._integrated = integrated
         self._now_ms = now_ms
         self._updated_ms: int | None = None
@@ -69,7 +72,7 @@ class Portfolio:
             t.close_profit_abs or 0.0 for t in closed if (t.close_timestamp or 0) >= midnight
         ) + sum(t.profit_abs or 0.0 for t in opened)
         at_midnight = equity - result
-        self.daily_loss_reached = at_midnight > 0 and result <= -MAX_DAILY_LOSS * at_midnight
+        self.daily_loss_reached = at_midnight > 0 and result <= -self._max_daily_loss * at_midnight
 
     def closed(self, symbol: str) -> None:
         """A fill says that the symbol's trade has ended."""

@@ -182,7 +182,12 @@ class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
         """Margin of a new trade; 0, which means no trade, without the signal of this tag."""
         try:
             signal = self._desk.entry_of(pair, entry_tag)
-            return rules.stake(signal, proposed_stake, min_stake, max_stake) if signal else 0.0
+            if signal is None:
+                return 0.0
+            risk_frac = self._settings.freqtrade_risk_frac
+            equity = self.wallets.get_total_stake_amount() if risk_frac else 0.0
+            bearable = rules.largest_at_risk(signal, leverage, equity, risk_frac)
+            return rules.stake(signal, proposed_stake, min_stake, min(max_stake, bearable))
         except Exception:  # noqa: BLE001  freqtrade would take the proposed stake
             _log.exception("stake cannot be determined %s", kv(pair=pair, tag=entry_tag))
             return 0.0

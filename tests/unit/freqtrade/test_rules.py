@@ -261,3 +261,20 @@ def test_fence_is_forgotten_after_ten_quiet_minutes() -> None:
     assert fences.admits(entry(fence=9), NOW_MS)
     assert not fences.admits(entry(fence=1), NOW_MS + 599_999)
     assert fences.admits(entry(fence=1), NOW_MS + 600_000)
+
+
+@pytest.mark.parametrize(("risk_frac", "expected"), [(0.0, math.inf), (0.01, 10 / (3 * 0.01005))])
+def test_a_stake_loses_no_more_than_allowed_up_to_the_invalidation(
+    risk_frac: float, expected: float
+) -> None:
+    margin = rules.largest_at_risk(entry(), 3.0, 1000.0, risk_frac)
+    assert margin == pytest.approx(expected, rel=1e-4)
+    assert rules.stake(entry(), 100.0, 5.0, min(1000.0, margin)) == 100.0
+
+
+def test_a_stake_is_reduced_or_left_out_to_keep_the_risk() -> None:
+    margin = rules.largest_at_risk(entry(), 3.0, 1000.0, 0.001)
+    assert 3.0 * margin * abs(math.log(99.0 / 100.0)) == pytest.approx(1.0)
+    assert rules.stake(entry(), 100.0, 5.0, min(1000.0, margin)) == margin
+    assert rules.stake(entry(), 100.0, 50.0, min(1000.0, margin)) == 0.0
+    assert rules.largest_at_risk(entry(invalidation_price=0.0), 3.0, 1000.0, 0.001) == 0.0

@@ -57,6 +57,14 @@ def test_an_unreachable_engine_is_a_problem_until_it_answers(clock: Clock) -> No
     assert portfolio.problem == ""
 
 
+def test_the_loss_that_ends_a_day_is_a_setting(clock: Clock) -> None:
+    lost = trade(is_open=False, close_timestamp=NOON - 1, close_profit_abs=-20.0)
+    for limit, reached in ((0.03, False), (0.02, True)):
+        portfolio = Portfolio(integrated=True, now_ms=clock, max_daily_loss=limit)
+        portfolio.update([], [lost], 980.0, dry_run=True)
+        assert portfolio.daily_loss_reached is reached
+
+
 def test_without_integration_there_is_nothing_to_know(clock: Clock) -> None:
     assert Portfolio(integrated=False, now_ms=clock).problem == ""
 

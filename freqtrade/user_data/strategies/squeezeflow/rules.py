@@ -106,6 +106,20 @@ def stake(signal: Signal, proposed: float, smallest: float | None, largest: floa
     return min(max(wanted, low), largest)
 
 
+def largest_at_risk(signal: Signal, leverage: float, equity: float, risk_frac: float) -> float:
+    """Margin with which the way to the invalidation price costs `risk_frac` of the equity.
+
+    Infinite if `risk_frac` is 0. It belongs here and not into the signal, because only the
+    execution engine knows equity, stake and the leverage that the exchange allows.
+    """
+    if risk_frac <= 0:
+        return math.inf
+    if not (math.isfinite(signal.invalidation_price) and signal.invalidation_price > 0):
+        return 0.0
+    distance = abs(math.log(signal.entry_price / signal.invalidation_price))
+    return math.inf if distance == 0 else risk_frac * max(equity, 0.0) / (leverage * distance)
+
+
 def leverage(signal: Signal, own_limit: int, exchange_limit: float) -> float:
     """The signal's leverage, capped, at least 1."""
     return max(1.0, min(float(signal.leverage), float(own_limit), exchange_limit))
