@@ -78,6 +78,11 @@ class Pulse:
         self._sending: asyncio.Task[None] | None = None
         self._unheard = False
 
+    @property
+    def due(self) -> bool:
+        """Whether the next `beat` tells Redis, so that its details matter."""
+        return self._redis is not None and time.monotonic() >= self._due
+
     def beat(
         self, cycle_ms: float, *, status: str = "ok", details: dict[str, object] | None = None
     ) -> None:
@@ -86,7 +91,7 @@ class Pulse:
         Redis being away or hanging is no failure here: the file goes on telling.
         """
         self._file.touch()
-        if self._redis is None or time.monotonic() < self._due or not self._sent():
+        if self._redis is None or not self.due or not self._sent():
             return
         self._due = time.monotonic() + self.EVERY_S
         record = Heartbeat(

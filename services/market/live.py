@@ -44,7 +44,8 @@ _log = getLogger(__name__)
 class BarFeed:
     """Closed seconds of all markets, each once and in order.
 
-    Its `parts` must be running. A hole in a collector's sequence, or a time
+    `on_arrival` is told of every message with bars, and how many ms it was under way. Its `parts`
+    must be running. A hole in a collector's sequence, or a time
     without Redis, is read back from InfluxDB.
     """
 
@@ -75,6 +76,7 @@ class BarFeed:
         self._last_message_ms = 0
         self._hold_until_ms = 0
         self._unreadable = 0
+        self.on_arrival: Callable[[float], None] = lambda bus_ms: None
 
     @property
     def live(self) -> bool:
@@ -175,6 +177,8 @@ class BarFeed:
                 )
             return
         self._last_message_ms = self._now_ms()
+        if message.bars:
+            self.on_arrival(self._last_message_ms - message.published_ms)
         if (missed := self._assembler.offer(message)) is not None:
             _log.warning(
                 "messages missed, reading back %s",

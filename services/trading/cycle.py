@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
+from services.core.records import Signal
 from services.core.service import Pulse
 from services.market.bars import ClosedBars
 from services.market.live import BarFeed
 from services.strategy.types import State
 from services.trading.desk import Desk
 from services.trading.outbox import Outbox
+from services.trading.stages import KEPT, Stages, spread
 
 CURRENT_WITHIN_S = 5
-TIMED = 600
-
-
-def spread(values: Iterable[float]) -> dict[str, float]:
-    """Count, median, 99th percentile and maximum; nothing for no values."""
-    ordered = sorted(values)
-    if not ordered:
-        return {}
-    n = len(ordered)
-    picked = {"median": ordered[n // 2], "p99": ordered[min(n - 1, n * 99 // 100)]}
-    return {"count": n, **{k: round(v, 3) for k, v in picked.items()}, "max": round(ordered[-1], 3)}
 
 
 class Intake:
@@ -77,27 +67,37 @@ class Cycle:
         self._slowest_s = slowest_s
         self._now_ms = now_ms
         self.last_t = 0
-        self._cycles_ms: deque[float] = deque(maxlen=TIMED)
-        self._lags_ms: deque[float] = deque(maxlen=TIMED)
+        self.stages = Stages()
+        feed.on_arrival = self.stages.arrived
+        outbox.on_written = self._written
+        self._lags_ms: deque[float] = deque(maxlen=KEPT)
 
     async def run(self) -> None:
         """Process closed seconds as they come."""
         while True:
             closed = await self._feed.closed(self._batch)
-            started = time.perf_counter()
-            for one in closed:
-                for due in self._intake.add(one):
-                    self._desk.second(due)
-                    self.last_t = due.t
+            cycle_ms = self._process(closed) if closed else 0.0
             lag_s = self._now_ms() / 1000 - (self.last_t + 1)
             self._outbox.turn(entries_current=lag_s < CURRENT_WITHIN_S + self._slowest_s)
-            cycle_ms = (time.perf_counter() - started) * 1000
             if closed:
-                self._cycles_ms.append(cycle_ms)
                 self._lags_ms.append(lag_s * 1000)
-            self._pulse.beat(cycle_ms, status=self._status(lag_s), details=self._details())
-            if len(closed) == self._batch:
-                await asyncio.sleep(0)
+            # What follows from the second is on its way before anything else is done.
+            await asyncio.sleep(0)
+            details = self._details() if self._pulse.due else None
+            self._pulse.beat(cycle_ms, status=self._status(lag_s), details=details)
+
+    def _process(self, closed: Sequence[ClosedBars]) -> float:
+        self.stages.taken(closed[0].t, closed[-1].t)
+        for one in closed:
+            for due in self._intake.add(one):
+                self._desk.second(due)
+                self.last_t = due.t
+        return self.stages.decided()
+
+    def _written(self, signals: Sequence[Signal]) -> None:
+        self.stages.written()
+        for signal in signals:
+            self.stages.signalled(signal.bar_published_ms, self._now_ms())
 
     def _status(self, lag_s: float) -> str:
         if not self.last_t:
@@ -108,12 +108,14 @@ class Cycle:
 
     def _details(self) -> dict[str, object]:
         traders = [t for t in self._desk.traders.values() if t.live]
+        stages = self.stages.figures()
         return {
             "states": {t.names.symbol: str(t.engine.state) for t in traders},
             "last_second": self.last_t,
             "lag_ms": self._now_ms() - (self.last_t + 1) * 1000 if self.last_t else None,
             "warm": bool(traders) and all(t.engine.state is not State.WARMUP for t in traders),
-            "cycle_ms": spread(self._cycles_ms),
+            "cycle_ms": stages.pop("decide", {}),
+            "stages_ms": stages,
             "processed_after_ms": spread(self._lags_ms),
             "source": "redis" if self._feed.live else "influx",
             "coverage": {t.names.symbol: round(t.aggregator.coverage, 3) for t in traders},

@@ -36,10 +36,15 @@ _log = getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast things go. `ttl_s`: life of a signal's key; `max_age_s`: oldest entry published."""
+    """How fast things go. `ttl_s`: life of a signal's key; `max_age_s`: oldest entry published.
+
+    `behind_s`: how far symbols that are only followed are behind, so that the newest state of
+    their leader is still ahead of them.
+    """
 
     ttl_s: int
     max_age_s: int
+    behind_s: int = 30
 
 
 class Desk:
@@ -68,18 +73,21 @@ class Desk:
         self.validator = validator
         self._leases = leases
         self._pace = pace
+        # Not all in the same second, which would take long.
+        self._saved_at = {symbol: i % SNAPSHOT_S for i, symbol in enumerate(self.traders)}
         self._reported: set[tuple[str, Reason]] = set()
         self._alarmed: dict[str, int] = {}
 
     def second(self, closed: ClosedBars) -> None:
-        """Process a closed second in all symbols. Those that are being loaded put it aside."""
+        """Process a closed second in all symbols led here. The others put it aside."""
         stepped = []
         for trader in self.traders.values():
-            if not trader.live:
-                if trader.names.symbol in self._leases.kept:
-                    trader.put_aside(closed)
-            else:
+            if trader.live:
                 stepped.append(trader)
+                continue
+            trader.put_aside(closed)
+            if trader.standby:
+                trader.follow(closed.t - self._pace.behind_s)
         self._step(stepped, closed)
 
     def step_one(self, trader: SymbolTrader, closed: ClosedBars) -> None:
@@ -102,6 +110,24 @@ class Desk:
         if trader.holding and trader.holding.key:
             self.record.finish(trader.holding.key, outcome, **fields)
 
+    def not_published(self, signal: Signal, reason: str) -> None:
+        """The outbox found that the signal may not go out: it is as if it had been refused."""
+        trader = self.traders[signal.symbol]
+        self.outbox.count(f"signals_rejected:{Reason.RISK_LIMIT}")
+        if trader.signal is not None and trader.signal.signal_id == signal.signal_id:
+            self.drop_signal(trader, reason, trader.engine.t or 0)
+            self.save(trader)
+
+    def drop_signal(self, trader: SymbolTrader, reason: str, t: int) -> None:
+        """The signal that waits came to nothing in second `t`; its set-up goes on."""
+        self.outbox.withdraw(trader.names.symbol)
+        self.finish(trader, "cancelled", exit_reason=reason)
+        if trader.signal is not None:
+            self.validator.released(trader.signal)
+        trader.signal = None
+        _log.warning("signal dropped %s", kv(symbol=trader.names.symbol, reason=reason))
+        self.settle(trader, trader.engine.withdrawn(t, reason))
+
     def save(self, trader: SymbolTrader) -> None:
         """Have the symbol's state written to Redis."""
         saved = trader.saved()
@@ -109,6 +135,7 @@ class Desk:
             return
         trader.unsaved = False
         symbol = trader.names.symbol
+        saved.memory = self.validator.memory(symbol)
         self.outbox.put(names.state(symbol), msgspec.json.encode(saved), symbol=symbol)
         engine = trader.engine
         epoch = {
@@ -146,7 +173,7 @@ class Desk:
             self._decide(trader, entry)
         for trader in traders:
             self._watch(trader, closed.t)
-            if trader.unsaved or closed.t % SNAPSHOT_S == 0:
+            if trader.unsaved or closed.t % SNAPSHOT_S == self._saved_at[trader.names.symbol]:
                 self.save(trader)
 
     def _act(self, trader: SymbolTrader, event: Event) -> None:
