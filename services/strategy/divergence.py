@@ -78,9 +78,14 @@ def measure(history: History, direction: int, minutes: int, params: Params) -> D
 
 def usable(history: History, minutes: int, params: Params) -> bool:
     """Whether the window is loaded, has few holes, and its scales are positive."""
-    scales = (history.spot, history.perp, history.price)
-    return history.seconds.whole(60 * minutes, params.hole_max) and all(
-        isfinite(scale.scale[minutes]) and scale.scale[minutes] > 0.0 for scale in scales
+    return history.seconds.whole(60 * minutes, params.hole_max) and scaled(history, minutes)
+
+
+def scaled(history: History, minutes: int) -> bool:
+    """Whether the scales of the window are positive."""
+    return all(
+        isfinite(scale.scale[minutes]) and scale.scale[minutes] > 0.0
+        for scale in (history.spot, history.perp, history.price)
     )
 
 
@@ -135,11 +140,18 @@ class Detector:
 
     def _unblock(self, history: History, t: int) -> None:
         w = min(self._p.div_windows)
-        gap = self._gap(history, w)
-        for direction, since in list(self.blocked_since.items()):
-            closed = gap is not None and direction * gap < self._p.rearm_gap and t > since
-            if closed or t - since > self._p.rearm_s:
-                del self.blocked_since[direction]
+        for direction in self.freed(self._gap(history, w), t):
+            del self.blocked_since[direction]
+
+    def freed(self, gap: float | None, t: int) -> list[int]:
+        """Directions blocked no longer in second `t`; `gap` over the shortest window, if usable."""
+        p = self._p
+        return [
+            direction
+            for direction, since in self.blocked_since.items()
+            if (gap is not None and direction * gap < p.rearm_gap and t > since)
+            or t - since > p.rearm_s
+        ]
 
     def _gap(self, history: History, w: int) -> float | None:
         if not usable(history, w, self._p):

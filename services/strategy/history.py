@@ -11,7 +11,7 @@ from services.strategy.open_interest import OpenInterestHistory
 from services.strategy.params import Params
 from services.strategy.scales import ChangeScale, gap_scales
 from services.strategy.series import Closes, SecondWindow
-from services.strategy.types import Environment, Minute, Second
+from services.strategy.types import Environment, Loaded, Minute, Second
 
 SPARE_S = 60
 RANGE_S = 300
@@ -22,7 +22,8 @@ class History:
     """Fed with one second after another; scales and context change when a minute closes.
 
     `r5`: median range of the five-minute candles. `thin`: a leg, the price or its range moves too
-    rarely to have a scale. `k`: strength of the context. `close`: newest reference price.
+    rarely to have a scale. `k`: strength of the context. `close`: newest reference price, which
+    last changed in second `price_moved_t`.
     """
 
     def __init__(self, params: Params, c_spot: float, c_perp: float) -> None:
@@ -47,8 +48,8 @@ class History:
         self.k = 0.0
         self.z_price_hour = 0.0
         self.context_gaps: dict[int, float] = {}
-        self._open: _OpenMinute | None = None
-        self._price_moved_t = 0
+        self.open_minute: OpenMinute | None = None
+        self.price_moved_t = 0
 
     # Intake
 
@@ -66,7 +67,7 @@ class History:
             c_perp += minute.perp_delta
             if not isfinite(c_spot + c_perp + minute.spot_volume + minute.perp_volume):
                 raise ValueError(f"minute {minute.t} has a value that is not finite")
-            self._close_minute(_candle(minute, c_spot), c_perp, minute.oi)
+            self._add_minute(_candle(minute, c_spot), c_perp, minute.oi)
             self.t = minute.t + 59
         self.seconds.set_origin(c_spot, c_perp)
         self.refresh()
@@ -87,27 +88,27 @@ class History:
         low = x if flat else log(second.low)
         window = self.seconds
         if window.length == 0 or x != window.x[window.last]:
-            self._price_moved_t = t
+            self.price_moved_t = t
         window.append(second.spot_delta, second.perp_delta, x, high, low, second.degraded)
         self.t = t
         self.close = second.close
         if t % 60 == 0:
-            self._open = _OpenMinute(log(second.open))
-        open_minute = self._open
+            self.open_minute = OpenMinute(log(second.open))
+        open_minute = self.open_minute
         if open_minute is None:
             return False
         open_minute.spot_volume += second.spot_volume
         open_minute.perp_volume += second.perp_volume
         if t % 60 != 59:
             return False
-        self._close_open_minute(open_minute, t, second.oi)
-        self.refresh()
-        if decide:
-            self.update_environment()
+        self.close_minute(second.oi, decide=decide)
         return True
 
-    def _close_open_minute(self, minute: _OpenMinute, t: int, oi: Mapping[str, float]) -> None:
-        window = self.seconds
+    def close_minute(self, oi: Mapping[str, float], *, decide: bool) -> None:
+        """The newest second is the last one of the open minute."""
+        minute, t, window = self.open_minute, self.t, self.seconds
+        assert minute is not None
+        assert t is not None
         candle = Candle(
             t - 59,
             minute.x,
@@ -118,10 +119,13 @@ class History:
             minute.perp_volume,
             window.c_spot[window.last],
         )
-        self._close_minute(candle, window.c_perp[window.last], oi)
-        self._open = None
+        self._add_minute(candle, window.c_perp[window.last], oi)
+        self.open_minute = None
+        self.refresh()
+        if decide:
+            self.update_environment()
 
-    def _close_minute(self, candle: Candle, c_perp: float, oi: Mapping[str, float]) -> None:
+    def _add_minute(self, candle: Candle, c_perp: float, oi: Mapping[str, float]) -> None:
         for closes, scale, value in (
             (self.spot_closes, self.spot, candle.c_spot),
             (self.perp_closes, self.perp, c_perp),
@@ -199,9 +203,22 @@ class History:
         )
 
     @property
+    def loaded(self) -> Loaded:
+        """What there is, and what of it has no scale although there are minutes enough."""
+        minutes = self.x_closes.length
+        legs = {"spot": self.spot, "perp": self.perp, "price": self.price}
+        thin = tuple(name for name, scale in legs.items() if scale.sigma[1] <= 0.0)
+        if self.r5 <= 0.0 and "price" not in thin:
+            thin = (*thin, "price")
+        enough = minutes >= self._p.warm_min
+        return Loaded(
+            minutes, self.seconds.length, self.open_interest.known, thin if enough else ()
+        )
+
+    @property
     def price_alive(self) -> bool:
         """The reference price has moved lately."""
-        return self.t is not None and self.t - self._price_moved_t < self._p.ref_stale_s
+        return self.t is not None and self.t - self.price_moved_t < self._p.ref_stale_s
 
     def index(self, t: int) -> int:
         """Index of second `t` in the window. Raises `ValueError` if it is not there."""
@@ -219,7 +236,7 @@ class History:
         self.patterns.shift(spot)
 
 
-class _OpenMinute:
+class OpenMinute:
     """What the window does not hold of the minute in progress. `x`: log of its opening price."""
 
     __slots__ = ("perp_volume", "spot_volume", "x")

@@ -83,6 +83,11 @@ class OpenInterestHistory:
                 change = log_change(self._closes[newest - w], self._closes[newest])
                 self._scale.add_change(w, change, end)
 
+    @property
+    def known(self) -> int:
+        """Minutes of which it is known."""
+        return self._known
+
     def refresh(self) -> None:
         if self._known:
             self._scale.refresh(len(self._closes), adaptive=False)

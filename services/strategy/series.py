@@ -45,7 +45,7 @@ class SecondWindow:
     ) -> None:
         """Add one second; `x`, `high`, `low` are log prices."""
         if self.last + 1 == 2 * self.capacity:
-            self._move_to_front()
+            self._move_to_front(self.capacity - 1)
         c_spot, c_perp = self.latest
         holes = self.holes[self.last] if self.length else 0.0
         last = self.last = self.last + 1
@@ -58,14 +58,47 @@ class SecondWindow:
         if self.length < self.capacity:
             self.length += 1
 
+    def stage(
+        self,
+        spot_delta: Floats,
+        perp_delta: Floats,
+        x: Floats,
+        high: Floats,
+        low: Floats,
+        holes: Floats,
+    ) -> int:
+        """Put at most `capacity` seconds behind the newest one; the index of the first of them.
+
+        They become part of the window by `take`, and are forgotten by the next `append` or `stage`.
+        """
+        n = len(x)
+        if self.last + n >= 2 * self.capacity:
+            self._move_to_front(self.length)
+        at, count = self.last + 1, self.holes[self.last] if self.length else 0.0
+        # From left to right, as one second after another.
+        for series, start, change in (
+            (self.c_spot, self.latest[0], spot_delta),
+            (self.c_perp, self.latest[1], perp_delta),
+            (self.holes, count, holes),
+        ):
+            np.frombuffer(series)[at : at + n] = np.cumsum(np.concatenate(([start], change)))[1:]
+        for series, values in ((self.x, x), (self.high, high), (self.low, low)):
+            np.frombuffer(series)[at : at + n] = values
+        return at
+
+    def take(self, count: int) -> None:
+        """Make the next `count` staged seconds part of the window."""
+        self.last += count
+        self.length = min(self.capacity, self.length + count)
+
     def set_origin(self, c_spot: float, c_perp: float) -> None:
         """Set the accumulators before the first second."""
         self._origin = (c_spot, c_perp)
 
-    def _move_to_front(self) -> None:
-        keep = self.capacity - 1
+    def _move_to_front(self, keep: int) -> None:
+        stop = self.last + 1
         for series in self._all():
-            series[:keep] = series[-keep:]
+            series[:keep] = series[stop - keep : stop]
         self.last = keep - 1
 
     def _all(self) -> tuple[array[float], ...]:

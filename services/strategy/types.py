@@ -72,6 +72,18 @@ class Minute(NamedTuple):
     oi: Mapping[str, float] = {}
 
 
+class Loaded(NamedTuple):
+    """How much history a symbol has. `thin`: series without a scale although minutes suffice.
+
+    `minutes` closed, `seconds` in the window, `oi_minutes` with open interest.
+    """
+
+    minutes: int
+    seconds: int
+    oi_minutes: int
+    thin: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class OpenPosition:
     """An open position as the execution engine knows it, to be adopted after a restart.
