@@ -13,8 +13,11 @@ import msgspec
 from services.core.records import Signal
 from services.market.aggregate import Aggregator
 from services.market.bars import ClosedBars
+from services.market.bulk import fold
+from services.market.columns import Columns
 from services.market.history import OpenInterestSeries
 from services.market.symbols import pair_of, symbol_of
+from services.strategy.block import Block
 from services.strategy.engine import SymbolEngine
 from services.strategy.params import Params
 from services.strategy.types import Event, Second, State
@@ -22,6 +25,9 @@ from services.trading.signals import Holding, Names
 
 CVD_KEPT_S = 300
 MAX_BACKLOG_S = 3600
+SHORT_PIECE_S = 240
+LONG_PIECE_S = 3840
+"""Seconds skipped at once: few at first, because those before an event are processed twice."""
 
 
 class Saved(msgspec.Struct):
@@ -98,6 +104,43 @@ class SymbolTrader:
         events = self.engine.step(second)
         self._cvds.append((second.t, self.engine.c_spot, self.engine.c_perp))
         return events
+
+    def skip(self, columns: Columns, t: int, to_s: int) -> int:
+        """Process as many of the seconds [t, to_s) as certainly lead to no event.
+
+        Returns the first one not processed, to be stepped with `columns.closed`. Everything is left
+        bit for bit as if each second had been stepped; the backlog is not looked at.
+        """
+        piece_s = SHORT_PIECE_S
+        while t < to_s and self.engine.skips:
+            stop = min(t + piece_s, to_s)
+            before = self.aggregator.checkpoint()
+            block = fold(self.aggregator, columns, t, stop, self.oi.at)
+            if block is None:
+                break
+            taken = self.engine.skip(block)
+            if taken < len(block):
+                self.aggregator.rewind(before)
+                fold(self.aggregator, columns, t, t + taken, self.oi.at)
+            self._skipped(block, taken)
+            t += taken
+            if t < stop:
+                break
+            piece_s = min(2 * piece_s, LONG_PIECE_S)
+        return t
+
+    def _skipped(self, block: Block, taken: int) -> None:
+        if not taken:
+            return
+        self.last = block.second(taken - 1)
+        self.published_ms = 0
+        kept = min(taken, CVD_KEPT_S)
+        first = self.last.t + 1 - kept
+        cvds = enumerate(self.engine.cvds(kept), first)
+        self._cvds.extend((second, spot, perp) for second, (spot, perp) in cvds)
+        hour = self.last.t // 3600 * 3600
+        if hour >= block.t:
+            self.oi.forget_before(hour)
 
     def cvd_at(self, t: int) -> tuple[float, float]:
         """Spot and perp CVD at the close of second `t`, the nearest known one if it is not kept."""
