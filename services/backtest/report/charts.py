@@ -130,7 +130,7 @@ def _trade(trade: TradeRow) -> Trade:
     words = (
         f"{side} {trade.score:.2f}  {100 * trade.return_on_stake:+.2f} %  "
         f"{trade.exit_reason.lower().replace('_', ' ')}"
-    )
+    ).replace("-", "\u2212")
     return Trade(
         from_s=trade.entry_ms / 1000,
         entry=trade.entry_price,

@@ -106,12 +106,13 @@ const drawing = (() => {
     context.fill();
   }
 
+  /** Below a long entry, above a short one, so that it does not hide among the candles. */
   function triangle(context, px, py, size, up) {
-    const tip = up ? -size : size;
+    const away = up ? 1 : -1;
     context.beginPath();
-    context.moveTo(px, py + tip * 0.1);
-    context.lineTo(px - size * 0.8, py - tip * 1.25);
-    context.lineTo(px + size * 0.8, py - tip * 1.25);
+    context.moveTo(px, py + away * 4);
+    context.lineTo(px - size, py + away * (4 + size * 1.7));
+    context.lineTo(px + size, py + away * (4 + size * 1.7));
     context.closePath();
     context.fill();
     context.stroke();
@@ -121,7 +122,7 @@ const drawing = (() => {
   function trades(list, x, theme, chosen) {
     return layer((context, { width }, { series }) => {
       const { up, down, text, panel } = theme();
-      const size = list.length > 200 ? 5 : 7;
+      const size = list.length > 200 ? 4 : 7;
       list.forEach((trade, i) => {
         const a = x(trade.from);
         const b = trade.to === null ? null : x(trade.to);
@@ -141,10 +142,10 @@ const drawing = (() => {
           cross(context, b, exit, size * 0.62, trade.won === false ? down : up, panel);
           context.fillStyle = trade.side > 0 ? up : down;
         }
-        context.strokeStyle = panel;
-        context.lineWidth = 1;
+        context.strokeStyle = text;
+        context.lineWidth = list.length > 200 ? 0.5 : 1.2;
         triangle(context, a, entry, size, trade.side > 0);
-        if (i === chosen()) label(context, trade.text, a, entry + trade.side * 26, text, panel);
+        if (i === chosen()) label(context, trade.text, a, entry + trade.side * 34, text, panel);
       });
     }, false);
   }
