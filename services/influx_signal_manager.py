@@ -16,6 +16,7 @@ from aggr_server.log import kv
 from services.core.names import SIGNALS_MEASUREMENT
 from services.core.points import Field, PointStore, line
 from services.core.records import Signal
+from services.signal_statistics import FIELDS, TAGS, analyse
 
 Outcome = Literal["pending", "profitable", "unprofitable", "expired", "cancelled"]
 
@@ -73,6 +74,22 @@ def iso(ts_ms: int) -> str:
 def outcome_of(pnl: float) -> Outcome:
     """How a closed trade went: net profit in quote above 0, or not."""
     return "profitable" if pnl > 0 else "unprofitable"
+
+
+async def read_entries(influx: InfluxClient, from_ms: int, to_ms: int) -> list[dict[str, Any]]:
+    """Entries decided in [from_ms, to_ms) and what became of them, oldest first.
+
+    `ts_ms` is the time of the decision. Raises `InfluxError`, `InfluxUnavailable`.
+    """
+    fields = ", ".join(f'"{name}"' for name in FIELDS)
+    tags = ", ".join(f'"{name}"' for name in TAGS)
+    rows = await influx.query(
+        f"SELECT {fields} FROM \"{SIGNALS_MEASUREMENT}\" WHERE action != 'CLOSE' "
+        f"AND time >= {from_ms}ms AND time < {to_ms}ms GROUP BY {tags}",
+        epoch="ms",
+    )
+    found = [{**row, "ts_ms": int(row["time"])} for row in rows if row["outcome"] is not None]
+    return sorted(found, key=lambda row: row["ts_ms"])
 
 
 class InfluxSignalManager:
@@ -147,6 +164,13 @@ class InfluxSignalManager:
             f"AND time > {before_ms - 7 * 86_400_000}ms"
         )
         return [(key, row["signal_id"]) for key, row in found]
+
+    async def analytics(self, from_ms: int, to_ms: int) -> dict[str, Any]:
+        """Figures of the entries of [from_ms, to_ms), see `signal_statistics.analyse`.
+
+        Raises `InfluxError`, `InfluxUnavailable`.
+        """
+        return analyse(await read_entries(self._influx, from_ms, to_ms))
 
     async def run(self) -> None:
         """Write until cancelled."""

@@ -1,10 +1,16 @@
+import time
+
+import msgspec
 from redis.asyncio import Redis
 
 from aggr_server.influx import InfluxClient
 from aggr_server.settings import Connections
 from services.core import names
+from services.core.records import Heartbeat
 from services.core.settings import ServiceSettings
+from services.influx_signal_manager import InfluxSignalManager, point_key
 from services.performance_monitor import PerformanceMonitor
+from tests.unit.test_signal_validator import signal
 
 
 def settings(connections: Connections) -> ServiceSettings:
@@ -43,3 +49,54 @@ async def test_figures_come_from_redis_and_influx(
     assert found["signals"]["total"] == 3
     assert found["signals"]["win_rate"] == 0.5
     assert found["signals"]["pnl_sum"] == 2.0
+
+
+async def test_stages_and_replicas_are_those_of_the_heartbeats(
+    connections: Connections, redis: Redis
+) -> None:
+    measured = {"count": 3, "median": 0.2, "p99": 0.4, "max": 0.5}
+    for key, ts_ms, status in (("strategy-runner", 1, "old"), ("strategy-runner:b", 2, "ok")):
+        beat = Heartbeat(
+            service="strategy-runner",
+            ts_ms=ts_ms,
+            pid=7,
+            cycle_ms=0.3,
+            status=status,
+            details={
+                "cycle_ms": measured,
+                "stages_ms": {"aggregate": measured, "publish": measured},
+                "warm": True,
+            },
+        )
+        await redis.set(names.heartbeat(key), msgspec.json.encode(beat))
+    found = await PerformanceMonitor(settings(connections)).read()
+    assert found["replicas"].keys() == {"strategy-runner", "strategy-runner:b"}
+    assert found["cycle"]["status"] == "ok"
+    assert found["stages"] == {"cycle": measured, "aggregate": measured, "publish": measured}
+
+
+async def test_latency_is_that_of_stored_signals_and_of_their_fills(
+    connections: Connections, redis: Redis, influx: InfluxClient
+) -> None:
+    end_ms = time.time_ns() // 1_000_000 - 60_000
+    sent = signal(
+        ts_ms=end_ms + 210,
+        refreshed_ms=end_ms + 212,
+        bar_published_ms=end_ms + 205,
+        cvd={"spot": 1.0, "perp": 2.0, "epoch_id": "e", "ts_ms": end_ms},
+    )
+    await redis.lpush(names.history("BTCUSDT"), msgspec.json.encode(sent))
+    manager = InfluxSignalManager(influx)
+    manager.record(sent, {})
+    await manager.drain()
+    manager.filled(point_key(sent), 1, 100.0, sent.ts_ms + 180)
+    manager.finish(point_key(sent), "profitable", pnl=2.0, pnl_percentage=2.0)
+    await manager.drain()
+    found = await PerformanceMonitor(settings(connections)).read()
+    latency = found["signal_latency"]
+    assert latency["decided_after_ms"]["median"] == 210
+    assert latency["published_after_ms"]["max"] == 7
+    assert latency["filled_after_ms"]["p99"] == 180
+    analytics = await manager.analytics(end_ms, end_ms + 60_000)
+    assert analytics["by_score_tier"]["medium"]["pnl_percentage_median"] == 2.0
+    assert analytics == found["signals"]
