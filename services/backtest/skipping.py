@@ -14,4 +14,4 @@ def skip(trader: SymbolTrader, columns: Columns, t: int, to_s: int) -> int:
 
     The trader is left exactly as if each of them had been stepped.
     """
-    return t
+    return trader.skip(columns, t, to_s)
