@@ -193,7 +193,8 @@ class Collector:
 
     def found(self, venue: Venue, instruments: Sequence[Instrument]) -> list[MarketState]:
         """Follow these from now on."""
-        start_s, states = now_s(), []
+        # A second that has passed may still be open, and nothing of it was received.
+        start_s, states = min(now_s(), self.builder.next_s), []
         for instrument in instruments:
             name = venue.adapter.market(instrument)
             series = self._series.get(name)
