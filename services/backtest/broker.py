@@ -117,8 +117,9 @@ class Broker:
             self._refused(signal, t, "price_deviation")
             self._report(_rejected(signal, t, "price_deviation"))
             return True
-        stake = stake_of(signal, self.costs.stake, free)
         leverage = leverage_of(signal, self.costs.max_leverage)
+        bearable = largest_at_risk(signal, leverage, self.equity, self.costs.risk_frac)
+        stake = stake_of(signal, self.costs.stake, min(free, bearable))
         amount = stake * leverage / price
         self._last_id += 1
         fee = self.costs.fee_rate * amount * price
@@ -206,9 +207,20 @@ def deviates(signal: Signal, rate: float) -> bool:
     return abs(math.log(rate / signal.entry_price)) > signal.max_deviation
 
 
-def stake_of(signal: Signal, stake: float, free: float) -> float:
-    """Margin in quote: the plain stake times the signal's factor, as far as the wallet reaches."""
-    return min(stake * min(signal.position_size_factor, MAX_SIZE_FACTOR), free)
+def stake_of(signal: Signal, stake: float, largest: float) -> float:
+    """Margin in quote: the plain stake times the signal's factor, at most `largest`."""
+    return min(stake * min(signal.position_size_factor, MAX_SIZE_FACTOR), largest)
+
+
+def largest_at_risk(signal: Signal, leverage: float, equity: float, risk_frac: float) -> float:
+    """Margin with which the way to the invalidation price costs `risk_frac` of the equity.
+
+    Infinite if `risk_frac` is 0.
+    """
+    distance = abs(math.log(signal.entry_price / signal.invalidation_price))
+    if risk_frac <= 0.0 or distance == 0.0:
+        return math.inf
+    return risk_frac * max(equity, 0.0) / (leverage * distance)
 
 
 def leverage_of(signal: Signal, limit: int) -> float:

@@ -9,7 +9,6 @@ import numpy as np
 
 from aggr_server.wire import Market
 from services.backtest.broker import Quote
-from services.backtest.skipping import QUIET, skip
 from services.backtest.tape import Floats, Tape
 from services.market.aggregate import Aggregator
 from services.market.bars import ClosedBars
@@ -116,9 +115,7 @@ class Player:
             self.next_t = self._skip(columns, self.next_t, min(columns.to_s, self.end_s))
 
     def _skip(self, columns: Columns, t: int, to_s: int) -> int:
-        if not self._skipping or self.trader.engine.state not in QUIET:
-            return t
-        return skip(self.trader, columns, t, to_s)
+        return self.trader.skip(columns, t, to_s) if self._skipping else t
 
     def _preload(self, start: int, lookback_s: int) -> None:
         trader, tape = self.trader, self.tape

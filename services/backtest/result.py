@@ -23,7 +23,8 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
     `fee_rate`: of the notional, at entry and at exit. `slippage_bp`: basis points, always against
     the trade. `fill_delay_s`: seconds from the second that decides to the one that fills. `wallet`:
     money at the start; `stake`: margin of a trade of size factor 1. `maintenance_rate`: maintenance
-    margin of the notional, below which an isolated position is liquidated.
+    margin of the notional, below which an isolated position is liquidated. `risk_frac`: most that a
+    trade may lose up to its invalidation price, share of the equity; 0: no such limit.
     """
 
     fee_rate: float = 0.0005
@@ -34,6 +35,7 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
     max_open_trades: int = 5
     max_leverage: int = 5
     maintenance_rate: float = 0.005
+    risk_frac: float = 0.0
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,8 +16,8 @@ from services.core.records import Fill
 from services.freqtrade_client import Trade
 from services.market.bars import ClosedBars
 from services.market.symbols import base_of_symbol, pair_of
-from services.signal_validator import Limits
 from services.strategy.params import Params
+from services.trading.app import entry_limits
 from services.trading.desk import Desk, Pace
 from services.trading.fills import FillBook
 from services.trading.portfolio import DAY_MS, Portfolio
@@ -62,9 +62,11 @@ class Run:
         ]
         self._clock = Clock(plan.from_s * 1000)
         self.ledger = Ledger()
-        limits = Limits(min_score=plan.params.min_score, max_leverage=plan.params.max_leverage)
+        limits = entry_limits(plan.params)
         self.validator = Watch(limits)
-        self._portfolio = Portfolio(integrated=True, now_ms=self._clock)
+        self._portfolio = Portfolio(
+            integrated=True, now_ms=self._clock, max_daily_loss=plan.params.max_daily_loss
+        )
         self.broker = Broker(plan.costs, self._filled)
         symbols = [player.symbol for player in self.players]
         self.desk = Desk(

@@ -154,6 +154,11 @@ class Spool:
         np.save(path, values)
         self.pieces.append(Piece(path, from_s, to_s))
 
+    def end(self, end_s: int) -> None:
+        """Nothing is known from `end_s` on."""
+        kept = (piece for piece in self.pieces if piece.from_s < end_s)
+        self.pieces = [piece._replace(to_s=min(piece.to_s, end_s)) for piece in kept]
+
 
 def spans(from_s: int, to_s: int) -> Iterator[tuple[int, int]]:
     """[from_s, to_s) cut at the boundaries of pieces."""

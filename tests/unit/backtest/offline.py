@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +25,14 @@ FREE = Costs(fee_rate=0.0, slippage_bp=0.0, fill_delay_s=0)
 def bars_of(source: scenarios.Market) -> list[SecondBars]:
     """A spot and a perpetual market with the scenario's flows and prices."""
     t = np.arange(source.start, source.start + len(source))
-    prices = [np.exp(values) for values in (source.open, source.high, source.low, source.x)]
+    o, h, low, c = (np.exp(values) for values in (source.open, source.high, source.low, source.x))
     found = []
     for market, delta, volume in (
         (SPOT, source.spot_delta, source.spot_volume),
         (PERP, source.perp_delta, source.perp_volume),
     ):
-        found.append(SecondBars(market, t, *prices, (volume + delta) / 2, (volume - delta) / 2))
+        buy, sell = (volume + delta) / 2, (volume - delta) / 2
+        found.append(SecondBars(market, t, o, h, low, c, buy, sell))
     return found
 
 
@@ -47,8 +49,9 @@ def tape(name: str, folder: Path, base: str = "BTC") -> Tape:
     """The market of a scenario."""
     source = scenarios.generate(scenarios.SCENARIOS[name])
     made = tape_of(base, "bars", bars_of(source), folder)
-    object.__setattr__(made, "oi", open_interest_of(source))
-    return made
+    return dataclasses.replace(
+        made, oi=open_interest_of(source), oi_samples=int(source.oi is not None)
+    )
 
 
 def plan(

@@ -1,0 +1,128 @@
+"""Markets out of InfluxDB, with the history before them the way strategy-runner loads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from aggr_server.influx import InfluxClient
+from aggr_server.wire import Market
+from services.backtest.errors import BacktestError
+from services.backtest.material import Material, Wanted, with_samples, within
+from services.backtest.selection import check_classes, execution_market
+from services.backtest.table import Progress, part_of, silent
+from services.backtest.tape import DAY_S, Spool, Tape, spans
+from services.influx_signal_manager import iso
+from services.market import columns
+from services.market.history import OI_STALE_S, History
+from services.market.markets import Directory, read_influx
+from services.strategy.params import Params
+from services.trading.loader import SCALE_MINUTES
+
+
+async def from_influx(
+    influx: InfluxClient,
+    wanted: Wanted,
+    params: Params,
+    folder: Path,
+    progress: Progress = silent,
+) -> Material:
+    """Read what is stored; the columns go into `folder`.
+
+    Raises `BacktestError`, `InfluxError` and `InfluxUnavailable`.
+    """
+    directory = Directory(wanted.bases)
+    directory.update(await read_influx(influx))
+    reader = _Reader(History(influx), wanted, params, folder)
+    tapes = []
+    for i, base in enumerate(wanted.bases):
+        markets = directory.of_base(base)
+        tapes.append(await reader.tape(base, markets, part_of(progress, i, len(wanted.bases))))
+    sampled, notes = with_samples(tapes, wanted)
+    from_s, to_s = within(sampled, wanted)
+    return Material(tuple(sampled), reader.execution, from_s, to_s, (*reader.notes, *notes))
+
+
+class _Reader:
+    def __init__(self, history: History, wanted: Wanted, params: Params, folder: Path) -> None:
+        self._history = history
+        self._exchange = wanted.exchange
+        assert wanted.from_s is not None
+        assert wanted.to_s is not None
+        self._from_s, self._to_s = wanted.from_s, wanted.to_s
+        self._lookback_s = params.lookback_s
+        self._folder = folder
+        self.execution: dict[str, Market] = {}
+        self.notes: list[str] = []
+
+    async def tape(self, base: str, markets: Sequence[Market], progress: Progress) -> Tape:
+        if not markets:
+            raise BacktestError(
+                f"InfluxDB knows no market of {base}: is it among AGGR_SYMBOLS of the collector?"
+            )
+        check_classes(base, markets)
+        start = await self._start(base, markets)
+        volumes = await self._history.volumes(markets, start - DAY_S, start)
+        chosen, note = execution_market(base, markets, self._exchange, volumes)
+        self.execution[base] = chosen
+        self.notes += [note] if note else []
+        spool, end_s = await self._seconds(base, markets, start, progress)
+        from_s = start - (SCALE_MINUTES - self._lookback_s // 60) * 60
+        oi = await self._history.open_interest(base, from_s, end_s)
+        return Tape(
+            base,
+            "influxdb",
+            tuple(markets),
+            start,
+            end_s,
+            tuple(spool.pieces),
+            gaps=tuple(await self._history.gaps(markets, start, end_s)),
+            minutes=tuple(
+                minute._replace(oi=oi.at(minute.t + 59))
+                for minute in await self._history.minutes(markets, chosen, from_s, start)
+            ),
+            volumes=volumes,
+            oi=oi,
+            oi_samples=sum(bool(oi.at(t)) for t in range(start, end_s, OI_STALE_S)),
+        )
+
+    async def _start(self, base: str, markets: Sequence[Market]) -> int:
+        """The first second to be read: that of the window before the start, if it is stored."""
+        oldest = await self._history.oldest_second(markets)
+        remedy = "older ones are kept as minutes only, see INFLUX_RETENTION_1S"
+        if oldest is None or oldest >= self._to_s:
+            found = "none is stored" if oldest is None else f"the oldest is of {_utc(oldest)}"
+            raise BacktestError(
+                f"{base}: no one-second bars before {_utc(self._to_s)}: {found}; {remedy}"
+            )
+        wanted = (self._from_s - self._lookback_s) // 60 * 60
+        start = max(wanted, -(-oldest // 60) * 60)
+        if start > self._from_s:
+            self.notes.append(
+                f"{base}: one-second bars begin at {_utc(start)}, not at {_utc(self._from_s)}; "
+                f"{remedy}"
+            )
+        elif start > wanted:
+            self.notes.append(
+                f"{base}: one-second bars begin at {_utc(start)}, "
+                f"{(self._from_s - start) // 60} minutes before the start instead of "
+                f"{self._lookback_s // 60}; {remedy}"
+            )
+        return start
+
+    async def _seconds(
+        self, base: str, markets: Sequence[Market], start: int, progress: Progress
+    ) -> tuple[Spool, int]:
+        spool, last = Spool(self._folder, base), start
+        for from_s, to_s in spans(start, self._to_s):
+            bars = await self._history.bars(markets, from_s, to_s)
+            last = max([last, *(bar.time for bar in bars)])
+            spool.add(columns.of_bars(base, markets, bars, from_s, to_s))
+            progress((to_s - start) / (self._to_s - start))
+        end_s = last + 1
+        spool.end(end_s)
+        return spool, end_s
+
+
+def _utc(t: int) -> str:
+    return iso(t * 1000)
