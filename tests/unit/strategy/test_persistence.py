@@ -99,7 +99,7 @@ def uninterrupted() -> tuple[list[Event], dict[State, tuple[int, dict[str, Any]]
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_a_restart_in_any_state_changes_nothing(
+def test_P6_a_restart_in_any_state_changes_nothing(
     state: State, uninterrupted: tuple[list[Event], dict[State, tuple[int, dict[str, Any]]]]
 ) -> None:
     events, taken = uninterrupted
