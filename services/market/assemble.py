@@ -51,7 +51,9 @@ class _Done:
             for bar in of_base.values():
                 volumes += (bar.vbuy, bar.vsell)
         # Mostly the same markets trade in one second after another.
-        self.markets = before.markets if before and before.markets == markets else markets
+        if before is not None and before.markets == markets:
+            markets = before.markets
+        self.markets = markets
         self.volumes = array("d", volumes)
 
     def __bool__(self) -> bool:
