@@ -17,6 +17,10 @@ ALERTS = f"{PREFIX}:alerts"
 INCIDENTS = f"{PREFIX}:incidents"
 STATUS = f"{PREFIX}:status"
 OI_CHANNEL = f"{PREFIX}:oi"
+REPLICAS = f"{PREFIX}:replicas"
+LEASE_GRACE = f"{PREFIX}:lease_grace"
+SLOTS = f"{PREFIX}:slots"
+ENTRIES = f"{PREFIX}:entries"
 
 SIGNAL_HISTORY_LENGTH = 100
 ALERTS_LENGTH = 200
@@ -26,6 +30,9 @@ DAY_S = 86_400
 
 SIGNALS_MEASUREMENT = "strategy_signals"
 OI_MEASUREMENT = "open_interest"
+BACKFILL_MEASUREMENT = "backfilled_1m"
+"""Minutes from venues' candles in place of missing ones: tag market; prices, vbuy, vsell, trades.
+In the retention policy of the one-minute bars, but apart from them: no roll-up is made of them."""
 CONTAINERS_MEASUREMENT = "container_stats"
 HOST_MEASUREMENT = "host_stats"
 DISK_MEASUREMENT = "disk_stats"
@@ -51,6 +58,11 @@ def stat(name: str) -> str:
 def executed(signal_id: str) -> str:
     """Claim on a signal: set once, by the executor, before it orders."""
     return f"{PREFIX}:executed:{signal_id}"
+
+
+def announced(signal_id: str, event: str) -> str:
+    """Set with the publication of a signal or of its end, so that it happens once."""
+    return f"{PREFIX}:announced:{signal_id}:{event}"
 
 
 def pending_baseline(signal_id: str) -> str:
@@ -91,6 +103,11 @@ def lease_fence(symbol: str) -> str:
 def heartbeat(service: str) -> str:
     """Last sign of life of a service."""
     return f"{PREFIX}:heartbeat:{service}"
+
+
+def heartbeats(service: str) -> str:
+    """Hash replica -> last sign of life, of a service with several replicas."""
+    return f"{PREFIX}:heartbeats:{service}"
 
 
 def open_interest(base: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from aggr_server.influx import InfluxClient, Row
@@ -26,6 +27,37 @@ OI_STALE_S = 1800
 
 _ONE_SECOND, _ONE_MINUTE = TIMEFRAMES[0], TIMEFRAMES[1]
 _FIELDS = ("open", "high", "low", "close", "vbuy", "vsell", "cbuy", "csell", "lbuy", "lsell")
+
+Flows = dict[int, tuple[float, float]]
+"""Second at which a minute starts -> taker buy and sell volume, quote USD."""
+
+Ohlc = tuple[float, float, float, float]
+
+
+@dataclass(slots=True)
+class MinuteTable:
+    """Minutes by the second at which they start; one without trades is not in it.
+
+    `prices`: of the reference market. `flows`: class -> sums over its markets.
+    """
+
+    prices: dict[int, Ohlc] = field(default_factory=dict)
+    flows: Mapping[str, Flows] = field(default_factory=lambda: {"spot": {}, "perp": {}})
+
+    @property
+    def known(self) -> set[int]:
+        """Minutes of which anything is stored."""
+        return {*self.prices, *self.flows["spot"], *self.flows["perp"]}
+
+    def axis(self, to_s: int) -> list[Minute]:
+        """Gap-free from the first price on, up to the last whole minute before `to_s`."""
+        return list(_axis(self.prices, self.flows["spot"], self.flows["perp"], to_s))
+
+    def update(self, other: MinuteTable) -> None:
+        """Take over all of `other`, which replaces what is known of the same minutes."""
+        self.prices.update(other.prices)
+        for kind, flows in other.flows.items():
+            self.flows[kind].update(flows)
 
 
 class OpenInterestSeries:
@@ -86,7 +118,7 @@ class History:
         for start, end in _chunks(from_s, to_s):
             rows = await self._influx.query(
                 f"SELECT {fields} FROM {_source(_ONE_SECOND)} "
-                f'WHERE {_within(start, end)} AND {_any_of(markets)} GROUP BY "market"'
+                f'WHERE {within(start, end)} AND {any_of(markets)} GROUP BY "market"'
             )
             bars.extend(bar for row in rows if (bar := _bar(row)) is not None)
         return bars
@@ -99,11 +131,24 @@ class History:
         Taken from the roll-ups; where these are thinner than the one-second bars they are made
         of, from the one-second bars.
         """
-        rolled = await self._minutes(_ONE_MINUTE, markets, reference, from_s, to_s)
-        if len(rolled) >= 0.95 * (to_s - from_s) / 60:
+        return (await self.table(markets, reference, from_s, to_s)).axis(to_s)
+
+    async def table(
+        self, markets: Sequence[Market], reference: Market, from_s: int, to_s: int
+    ) -> MinuteTable:
+        """What `minutes` is made of, with its holes."""
+        rolled = await self._table(_ONE_MINUTE, markets, reference, from_s, to_s)
+        found = len(rolled.axis(to_s))
+        if found >= 0.95 * (to_s - from_s) / 60:
             return rolled
-        direct = await self._minutes(_ONE_SECOND, markets, reference, from_s, to_s)
-        return max(direct, rolled, key=len)
+        direct = await self._table(_ONE_SECOND, markets, reference, from_s, to_s)
+        return direct if len(direct.axis(to_s)) >= found else rolled
+
+    async def newest_table(
+        self, markets: Sequence[Market], reference: Market, from_s: int, to_s: int
+    ) -> MinuteTable:
+        """The same from the one-second bars alone, which are there before the roll-ups."""
+        return await self._table(_ONE_SECOND, markets, reference, from_s, to_s)
 
     async def volumes(self, markets: Sequence[Market], from_s: int, to_s: int) -> dict[str, float]:
         """market -> traded volume in [from_s, to_s), quote USD."""
@@ -113,7 +158,7 @@ class History:
                 break
             rows = await self._influx.query(
                 f"SELECT sum(vbuy) AS buy, sum(vsell) AS sell FROM {_source(timeframe)} "
-                f'WHERE {_within(from_s, to_s)} AND {_any_of(markets)} GROUP BY "market"'
+                f'WHERE {within(from_s, to_s)} AND {any_of(markets)} GROUP BY "market"'
             )
             totals = {row["market"]: (row["buy"] or 0.0) + (row["sell"] or 0.0) for row in rows}
         return totals
@@ -139,17 +184,23 @@ class History:
 
     async def gaps(self, markets: Sequence[Market], from_s: int, to_s: int) -> list[Gap]:
         """Recorded gaps of trades that reach into [from_s, to_s), begun in the 24 hours before."""
+        recorded = await self.gap_records(markets, from_s - 86_400, to_s)
+        return [gap for gap in recorded if gap.to_s > from_s]
+
+    async def gap_records(self, markets: Sequence[Market], from_s: int, to_s: int) -> list[Gap]:
+        """Newest record of each gap of trades begun in [from_s, to_s), also of those filled since.
+
+        A gap whose `to_s` equals its `from_s` is no more.
+        """
         rows = await self._influx.query(
             f'SELECT "from_s", "to_s" FROM "{GAPS_MEASUREMENT}" '
-            f'WHERE {_within(from_s - 86_400, to_s)} GROUP BY "market", "reason"'
+            f'WHERE {within(from_s, to_s)} GROUP BY "market", "reason"'
         )
         wanted = {m.market for m in markets}
         return [
             Gap(row["market"], int(row["from_s"]), int(row["to_s"]), row["reason"])
             for row in rows
-            if row["market"] in wanted
-            and row["reason"] != FORCED_ORDERS_ONLY
-            and int(row["to_s"]) > from_s
+            if row["market"] in wanted and row["reason"] != FORCED_ORDERS_ONLY
         ]
 
     async def open_interest(self, base: str, from_s: int, to_s: int) -> OpenInterestSeries:
@@ -158,7 +209,7 @@ class History:
         names = " OR ".join(f"\"symbol\" = '{name}'" for name in (base, symbol_of(base)))
         rows = await self._influx.query(
             f'SELECT "coins" FROM "{OI_MEASUREMENT}" WHERE '
-            f"{_within(from_s - OI_STALE_S, to_s)} AND ({names}) "
+            f"{within(from_s - OI_STALE_S, to_s)} AND ({names}) "
             'AND "aggregate_type" = \'exchange\' GROUP BY "exchange"'
         )
         for row in rows:
@@ -166,32 +217,31 @@ class History:
                 series.add(row["exchange"], int(row["time"]), float(row["coins"]))
         return series
 
-    async def _minutes(
+    async def _table(
         self,
         timeframe: Timeframe,
         markets: Sequence[Market],
         reference: Market,
         from_s: int,
         to_s: int,
-    ) -> list[Minute]:
-        where = f"FROM {_source(timeframe)} WHERE {_within(from_s, to_s)}"
-        flows: dict[str, dict[int, tuple[float, float]]] = {}
+    ) -> MinuteTable:
+        where = f"FROM {_source(timeframe)} WHERE {within(from_s, to_s)}"
+        flows: dict[str, Flows] = {}
         for kind in ("spot", "perp"):
             chosen = [m for m in markets if m.kind == kind]
             rows = await self._grouped(f"SELECT sum(vbuy), sum(vsell) {where}", chosen)
-            flows[kind] = {r["time"]: (r["sum"] or 0.0, r["sum_1"] or 0.0) for r in rows}
+            flows[kind] = {int(r["time"]): (r["sum"] or 0.0, r["sum_1"] or 0.0) for r in rows}
         prices = await self._grouped(
             f"SELECT first(open) AS open, max(high) AS high, min(low) AS low, "
             f"last(close) AS close {where}",
             [reference],
         )
-        by_time = {int(row["time"]): row for row in prices if row["close"] is not None}
-        return list(_axis(by_time, flows["spot"], flows["perp"], to_s))
+        return MinuteTable({int(r["time"]): _ohlc(r) for r in prices if r["close"]}, flows)
 
     async def _grouped(self, select: str, markets: Sequence[Market]) -> list[Row]:
         if not markets:
             return []
-        text = f"{select} AND {_any_of(markets)} GROUP BY time(1m) fill(none)"
+        text = f"{select} AND {any_of(markets)} GROUP BY time(1m) fill(none)"
         return await self._influx.query(text)
 
     async def _delta(
@@ -201,7 +251,7 @@ class History:
             return 0.0
         rows = await self._influx.query(
             f"SELECT sum(vbuy) AS buy, sum(vsell) AS sell FROM {_source(timeframe)} "
-            f"WHERE {_within(from_s, to_s)} AND {_any_of(markets)}"
+            f"WHERE {within(from_s, to_s)} AND {any_of(markets)}"
         )
         return sum((row["buy"] or 0.0) - (row["sell"] or 0.0) for row in rows)
 
@@ -210,29 +260,19 @@ class History:
             return None
         rows = await self._influx.query(
             f"SELECT first(close) AS close FROM {_source(_ONE_SECOND)} "
-            f"WHERE {_within(from_s, to_s)} AND {_any_of(markets)}"
+            f"WHERE {within(from_s, to_s)} AND {any_of(markets)}"
         )
         return int(rows[0]["time"]) if rows else None
 
 
-def _axis(
-    prices: dict[int, Row],
-    spot: dict[int, tuple[float, float]],
-    perp: dict[int, tuple[float, float]],
-    to_s: int,
-) -> Iterator[Minute]:
+def _axis(prices: dict[int, Ohlc], spot: Flows, perp: Flows, to_s: int) -> Iterator[Minute]:
     if not prices:
         return
     close = 0.0
     for t in range(min(prices), to_s - to_s % 60, 60):
-        row = prices.get(t)
         spot_buy, spot_sell = spot.get(t, (0.0, 0.0))
         perp_buy, perp_sell = perp.get(t, (0.0, 0.0))
-        ohlc = (
-            tuple(float(row[name]) for name in ("open", "high", "low", "close"))
-            if row
-            else (close, close, close, close)
-        )
+        ohlc = prices.get(t) or (close, close, close, close)
         close = ohlc[3]
         yield Minute(
             t,
@@ -240,11 +280,12 @@ def _axis(
             perp_buy - perp_sell,
             spot_buy + spot_sell,
             perp_buy + perp_sell,
-            ohlc[0],
-            ohlc[1],
-            ohlc[2],
-            ohlc[3],
+            *ohlc,
         )
+
+
+def _ohlc(row: Row) -> Ohlc:
+    return float(row["open"]), float(row["high"]), float(row["low"]), float(row["close"])
 
 
 def _bar(row: Row) -> Bar | None:
@@ -263,10 +304,12 @@ def _source(timeframe: Timeframe) -> str:
     return f'"{timeframe.retention_policy}"."{timeframe.measurement}"'
 
 
-def _within(from_s: int, to_s: int) -> str:
+def within(from_s: int, to_s: int) -> str:
+    """A condition on `time`: seconds [from_s, to_s)."""
     return f"time >= {from_s}s AND time < {to_s}s"
 
 
-def _any_of(markets: Sequence[Market]) -> str:
+def any_of(markets: Sequence[Market]) -> str:
+    """A condition on the tag `market`."""
     names = (m.market.replace("\\", "\\\\").replace("'", "\\'") for m in markets)
     return "(" + " OR ".join(f"\"market\" = '{name}'" for name in names) + ")"

@@ -115,9 +115,13 @@ class BinanceDialect(Venue):
             raise BadRequest(400, {"code": -1120, "msg": "Invalid interval."})
         limit = min(1500, whole(parameters, "limit", 500))
         length = INTERVALS[parameters["interval"]]
-        found = self.market.candles(instrument).latest(length, limit)
         start = whole(parameters, "startTime", 0)
         end = whole(parameters, "endTime", 1 << 62)
+        reach = (self.market.clock() - start) // (1000 * length) + 2
+        if "endTime" not in parameters and not start:
+            reach = limit
+        known = self.market.candles(instrument).latest(length, max(1, reach))
+        within = [c for c in known if start <= c.open_ms <= end]
         price, size = instrument.price_decimals, instrument.size_decimals
         return [
             [
@@ -125,8 +129,7 @@ class BinanceDialect(Venue):
                 f"{c.close:.{price}f}", f"{c.base:.{size}f}", c.close_ms, f"{c.quote:.8f}",
                 c.trades, f"{c.bought:.{size}f}", f"{c.bought_quote:.8f}", "0",
             ]
-            for c in found
-            if start <= c.open_ms <= end
+            for c in (within[:limit] if start else within[-limit:])
         ]  # fmt: skip
 
     def order_book(self, parameters: Mapping[str, str]) -> dict[str, Any]:

@@ -135,3 +135,18 @@ async def test_everything_freqtrade_asks_for_is_answered(simulation: Simulation)
         assert float(row["bidPrice"]) < float(row["askPrice"])
     premium = await simulation.get(f"{root}/premiumIndex", symbol="BTCUSDT")
     assert float(premium["markPrice"]) > 0
+
+
+async def test_candles_from_a_time_on_are_the_oldest_of_them(simulation: Simulation) -> None:
+    await simulation.trade()
+    root = "fapi.binance.com/fapi/v1"
+    newest = await simulation.get(f"{root}/klines", symbol="BTCUSDT", interval="1m", limit=400)
+    start = newest[0][0]
+    page = await simulation.get(
+        f"{root}/klines", symbol="BTCUSDT", interval="1m", limit=100, startTime=start
+    )
+    assert page == newest[:100]
+    last = await simulation.get(
+        f"{root}/klines", symbol="BTCUSDT", interval="1m", limit=10, endTime=newest[99][0]
+    )
+    assert last == newest[90:100]
