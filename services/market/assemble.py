@@ -53,7 +53,7 @@ class _Done:
         # Mostly the same markets trade in one second after another.
         if before is not None and before.markets == markets:
             markets = before.markets
-        self.markets = markets
+        self.markets: list[str] = markets
         self.volumes = array("d", volumes)
 
     def __bool__(self) -> bool:
