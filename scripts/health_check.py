@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 AGAIN = "SQUEEZEFLOW_HEALTH_CHECK_AGAIN"
 
 
-def own_python() -> None:
-    """Start again with the project's own Python if this one lacks what the services need."""
+def own_python(script: Path = Path(__file__)) -> None:
+    """Start `script` again with the project's own Python if this one lacks what services need."""
     for folder in (ROOT, ROOT / "aggr-server"):
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
@@ -32,7 +32,7 @@ def own_python() -> None:
         python = ROOT / ".local" / "venv" / "bin" / "python"
         if python.exists() and AGAIN not in os.environ:
             os.environ[AGAIN] = "1"
-            os.execv(python, [str(python), str(Path(__file__).resolve()), *sys.argv[1:]])
+            os.execv(python, [str(python), str(script.resolve()), *sys.argv[1:]])
         sys.exit(
             f"{error.name} is not installed. Run ./scripts/up.sh once, which installs it into "
             ".local/venv, or: pip install -r requirements.txt"

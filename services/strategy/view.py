@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from math import exp, isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ def describe(history: History, machine: Machine, params: Params) -> dict[str, An
         "reset": _reset(machine),
         "score": _score(machine, params),
         "exit": _exit(history, machine, params),
+        "params": asdict(params),
     }
     finite: dict[str, Any] = _finite(values)
     return finite

@@ -108,9 +108,7 @@ class Span(msgspec.Struct, frozen=True, rename={"from_s": "from", "to_s": "to"})
     direction: int = 0
 
 
-class Trade(
-    msgspec.Struct, frozen=True, kw_only=True, rename={"from_s": "from", "to_s": "to"}
-):
+class Trade(msgspec.Struct, frozen=True, kw_only=True, rename={"from_s": "from", "to_s": "to"}):
     """An arrow for the entry, a ring for the exit, None while there is none."""
 
     from_s: float

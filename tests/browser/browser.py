@@ -90,8 +90,8 @@ class Tab:
         )
 
     async def open(self, path: Path) -> None:
-        """Open a file from disk and wait until its scripts have run."""
-        await self.send("Page.navigate", url=path.resolve().as_uri())
+        """Open a file from disk, given by its whole path; wait until its scripts have run."""
+        await self.send("Page.navigate", url=path.as_uri())
         await self.until("document.documentElement?.dataset.ready === 'true'")
         await self.settled()
 
@@ -122,7 +122,9 @@ class Tab:
 
     async def text(self, selector: str) -> str:
         """What an element says."""
-        found: str = await self.evaluate(f"document.querySelector({json.dumps(selector)}).innerText")
+        found: str = await self.evaluate(
+            f"document.querySelector({json.dumps(selector)}).innerText"
+        )
         return found
 
     async def click(self, selector: str) -> None:
@@ -149,19 +151,15 @@ class Tab:
         """Press and release a key."""
         text = key if len(key) == 1 else "\r" if key == "Enter" else ""
         code = {"Enter": 13, "Tab": 9}.get(key, 0)
-        for kind in ("keyDown", "keyUp"):
-            await self.send(
-                "Input.dispatchKeyEvent", type=kind, key=key, text=text if kind == "keyDown" else "",
-                windowsVirtualKeyCode=code,
-            )  # fmt: skip
+        pressed = {"key": key, "windowsVirtualKeyCode": code}
+        await self.send("Input.dispatchKeyEvent", type="keyDown", text=text, **pressed)
+        await self.send("Input.dispatchKeyEvent", type="keyUp", **pressed)
         await self.settled()
 
-    async def screenshot(self, path: Path, *, whole: bool = False) -> None:
-        """A picture of what is seen, or of the whole page."""
-        shot = await self.send(
-            "Page.captureScreenshot", format="png", captureBeyondViewport=whole
-        )
-        path.write_bytes(base64.b64decode(shot["data"]))
+    async def screenshot(self, *, whole: bool = False) -> bytes:
+        """A picture of what is seen, or of the whole page, as PNG."""
+        shot = await self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        return base64.b64decode(shot["data"])
 
     async def printed(self) -> bytes:
         """The page as PDF."""
@@ -221,9 +219,13 @@ async def _address(path: Path, process: asyncio.subprocess.Process) -> str:
     while True:
         if process.returncode is not None:
             raise RuntimeError(f"the browser ended at once with status {process.returncode}")
-        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+        lines = _lines(path)
         if len(lines) >= 2:
             return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
         if asyncio.get_running_loop().time() > deadline:
             raise RuntimeError(f"the browser did not start within {START_TIMEOUT_S} s")
         await asyncio.sleep(0.02)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").split("\n") if path.exists() else []
