@@ -20,9 +20,9 @@ ids = st.one_of(
 def test_the_last_ids_are_never_taken_twice(ids: list[int] | list[str]) -> None:
     recent = RecentIds(least=10, most=10)
     accepted: list[int | str] = []
-    for id in ids:
+    for ts_ms, id in enumerate(ids, T0):
         known = id in accepted[-10:]
-        if recent.add(id, T0, T0):
+        if recent.add(id, ts_ms, ts_ms):
             assert not known
             accepted.append(id)
         else:
