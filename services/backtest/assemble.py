@@ -102,17 +102,32 @@ def _candles(player: Player) -> Candles:
     return candles_of(player.tape, player.execution, player.begin_s, player.end_s, step_s)
 
 
+def _cold(run: Run, player: Player) -> str:
+    """Why the warm-up never ended."""
+    minutes = player.history_min + (player.end_s - player.begin_s) // 60
+    needed = run.plan.params.warm_min
+    if minutes < needed:
+        return (
+            f"the data give {minutes} minutes, the warm-up takes {needed} (more data, an earlier "
+            "start, or --warm-min)"
+        )
+    last = player.trader.last
+    if last is None or last.degraded:
+        covered = 0.0 if last is None else last.coverage
+        return f"the markets do not cover the time well enough, {covered:.0%} at the end"
+    return (
+        "the warm-up is over, but no scale could be estimated: they leave out the newest "
+        f"{run.plan.params.scale_lag_min} minutes (--set scale_lag_min=...) and need 30 more, and "
+        "the market must move"
+    )
+
+
 def _warnings(run: Run, metrics: Metrics) -> list[str]:
     found = []
     for player in run.players:
         warm_s = warm_from(run, player)
         if warm_s is None:
-            minutes = (player.end_s - player.begin_s) // 60
-            found.append(
-                f"{player.symbol}: never warm: the data give {player.history_min + minutes} "
-                f"minutes, decisions begin after {run.plan.params.warm_min} (more data, an earlier "
-                "start, or --warm-min)"
-            )
+            found.append(f"{player.symbol}: no decision at all: {_cold(run, player)}")
         elif warm_s > player.begin_s:
             found.append(
                 f"{player.symbol}: no decisions before {utc(warm_s)}, when the "

@@ -10,7 +10,7 @@ from pathlib import Path
 from aggr_server.wire import Market
 from services.backtest import bar_files, sample_files, trade_files
 from services.backtest.errors import BacktestError
-from services.backtest.selection import execution_market, of_base, with_ends
+from services.backtest.selection import execution_market, of_base, unrecorded, with_ends
 from services.backtest.table import Progress, part_of, silent
 from services.backtest.tape import SecondBars, Tape, tape_of
 from services.influx_signal_manager import iso
@@ -71,7 +71,8 @@ def from_files(wanted: Wanted, folder: Path, progress: Progress = silent) -> Mat
         execution[base], note = execution_market(
             base, tape.markets, wanted.exchange, _volumes(chosen)
         )
-        notes += [note] if note else []
+        partly = unrecorded(execution[base], tape.end_s - tape.first_s, tape.gaps)
+        notes += [text for text in (note, partly) if text]
     sampled, sample_notes = with_samples(tapes, wanted)
     from_s, to_s = within(sampled, wanted)
     return Material(tuple(sampled), execution, from_s, to_s, (*notes, *sample_notes))

@@ -10,6 +10,7 @@ from services.backtest.tape import SecondBars
 from services.market.aggregate import preferred_market
 from services.market.markets import USD_QUOTES
 
+NOT_RECORDED = "not recorded"
 UNRECORDED_S = 60
 """A market whose recording ends this much before the others' is not known from there on."""
 
@@ -59,6 +60,19 @@ def execution_market(
     return chosen, f"{base}: {exchange} has no perpetual here, {chosen.market} executes instead"
 
 
+def unrecorded(market: Market, tape_s: int, gaps: Sequence[Gap]) -> str:
+    """What it means if the executing market is recorded over a part of the time only."""
+    lost_s = sum(
+        g.to_s - g.from_s for g in gaps if g.market == market.market and g.reason == NOT_RECORDED
+    )
+    if not lost_s:
+        return ""
+    return (
+        f"{market.market} executes, but is recorded over {tape_s - lost_s} of {tape_s} s only: "
+        "stops and fills outside are not true (narrow --from and --to, or leave its file out)"
+    )
+
+
 def with_ends(bars: Sequence[SecondBars]) -> tuple[list[SecondBars], list[str]]:
     """Markets recorded over a part of the time only get a gap over the rest, and a note."""
     first, end = min(int(b.t[0]) for b in bars), max(int(b.t[-1]) for b in bars) + 1
@@ -67,7 +81,7 @@ def with_ends(bars: Sequence[SecondBars]) -> tuple[list[SecondBars], list[str]]:
         start, stop = int(b.t[0]), int(b.t[-1]) + 1
         spans = [(first, start), (stop, end)]
         gaps = tuple(
-            Gap(b.market.market, from_s, to_s, "not recorded")
+            Gap(b.market.market, from_s, to_s, NOT_RECORDED)
             for from_s, to_s in spans
             if to_s - from_s > UNRECORDED_S
         )
