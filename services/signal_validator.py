@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections import OrderedDict, deque
+from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from services.core.records import Signal
 
@@ -75,16 +78,52 @@ class Facts:
     executor: str = ""
 
 
+class Memory(msgspec.Struct):
+    """The last day of a symbol's signals. Times: UTC ms of acceptance, oldest first.
+
+    `ids`, `setups`: id -> time. `actions`: LONG or SHORT -> time of the last one. `entries`: times.
+    """
+
+    ids: dict[str, int] = {}
+    setups: dict[str, int] = {}
+    actions: dict[str, int] = {}
+    entries: list[int] = []
+
+    def forget_before(self, ms: int) -> None:
+        """Drop what is older."""
+        for times in (self.ids, self.setups, self.actions):
+            for key in [key for key, at_ms in times.items() if at_ms < ms]:
+                del times[key]
+        self.entries = [at_ms for at_ms in self.entries if at_ms >= ms]
+
+
 class SignalValidator:
     """Checks signals of all symbols. `accepted` and `released` keep its memory of the last day."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self._ids: OrderedDict[str, int] = OrderedDict()
-        self._setups: OrderedDict[str, int] = OrderedDict()
-        self._actions: dict[tuple[str, str], int] = {}
-        self._entries: deque[int] = deque()
-        self._entries_of: dict[str, deque[int]] = {}
+        self._memories: dict[str, Memory] = {}
+
+    def memory(self, symbol: str) -> Memory:
+        """What is remembered of the symbol's signals; whoever decides next goes on from it."""
+        return self._memories.setdefault(symbol, Memory())
+
+    def remember(self, symbol: str, memory: Memory) -> None:
+        """Go on from what another one remembered."""
+        self._memories[symbol] = memory
+
+    def recall(self, symbol: str, published: Iterable[Signal]) -> None:
+        """Go on from the published signals of the symbol, oldest first."""
+        self._memories[symbol] = Memory()
+        waiting: dict[str, Signal] = {}
+        for signal in published:
+            if signal.event == "CANCEL":
+                entry = waiting.pop(signal.signal_id, None)
+                if entry is not None and signal.refreshed_ms < entry.valid_until_ms:
+                    self.released(entry)
+            else:
+                waiting[signal.signal_id] = signal
+                self.accepted(signal, signal.ts_ms)
 
     def check(self, signal: Signal, facts: Facts) -> Rejection | None:
         """The first rule the signal fails, None if it passes. Changes nothing."""
@@ -107,21 +146,20 @@ class SignalValidator:
 
     def accepted(self, signal: Signal, now_ms: int) -> None:
         """Remember a signal that was published."""
-        self._ids[signal.signal_id] = now_ms
-        for memory in (self._ids, self._setups):
-            while memory and now_ms - next(iter(memory.values())) > DAY_MS:
-                memory.popitem(last=False)
+        memory = self.memory(signal.symbol)
+        memory.forget_before(now_ms - DAY_MS)
+        memory.ids[signal.signal_id] = now_ms
         if signal.action == "CLOSE":
             return
-        self._setups[signal.setup_id] = now_ms
-        self._actions[signal.symbol, signal.action] = now_ms
-        self._entries.append(now_ms)
-        self._entries_of.setdefault(signal.symbol, deque()).append(now_ms)
+        memory.setups[signal.setup_id] = now_ms
+        memory.actions[signal.action] = now_ms
+        memory.entries.append(now_ms)
 
     def released(self, signal: Signal) -> None:
         """The signal was cancelled: its set-up and its direction are free again."""
-        self._setups.pop(signal.setup_id, None)
-        self._actions.pop((signal.symbol, signal.action), None)
+        memory = self.memory(signal.symbol)
+        memory.setups.pop(signal.setup_id, None)
+        memory.actions.pop(signal.action, None)
 
     def _well_formed(self, s: Signal) -> Rejection | None:
         numbers = (
@@ -156,14 +194,15 @@ class SignalValidator:
         return Rejection(Reason.EXPIRED, f"{age_s:.1f} s old") if age_s > limit_s else None
 
     def _duplicate(self, s: Signal, facts: Facts, closing: bool) -> Rejection | None:
-        since = facts.now_ms - self._ids.get(s.signal_id, -DAY_MS)
+        memory = self.memory(s.symbol)
+        since = facts.now_ms - memory.ids.get(s.signal_id, -DAY_MS)
         if since < DAY_MS:
             return Rejection(Reason.DUPLICATE, "signal_id")
         if closing:
             return None
-        if facts.now_ms - self._setups.get(s.setup_id, -DAY_MS) < DAY_MS:
+        if facts.now_ms - memory.setups.get(s.setup_id, -DAY_MS) < DAY_MS:
             return Rejection(Reason.DUPLICATE, "setup_id")
-        same = facts.now_ms - self._actions.get((s.symbol, s.action), -DAY_MS)
+        same = facts.now_ms - memory.actions.get(s.action, -DAY_MS)
         if same < self.limits.dedup_s * 1000:
             return Rejection(Reason.DUPLICATE, f"{s.action} {same // 1000} s ago")
         return None
@@ -197,10 +236,12 @@ class SignalValidator:
 
     def _rate(self, s: Signal, facts: Facts) -> Rejection | None:
         limits = self.limits
-        own = self._entries_of.get(s.symbol, deque())
-        if _count_since(self._entries, facts.now_ms - 60_000) >= limits.per_minute:
+        minute_ms, hour_ms = facts.now_ms - 60_000, facts.now_ms - 3_600_000
+        if sum(_count_since(m.entries, minute_ms) for m in self._memories.values()) >= (
+            limits.per_minute
+        ):
             return Rejection(Reason.RATE_LIMITED, f"{limits.per_minute} in a minute")
-        if _count_since(own, facts.now_ms - 3_600_000) >= limits.per_symbol_and_hour:
+        if _count_since(self.memory(s.symbol).entries, hour_ms) >= limits.per_symbol_and_hour:
             return Rejection(Reason.RATE_LIMITED, f"{limits.per_symbol_and_hour} in an hour")
         return None
 
@@ -221,7 +262,5 @@ def _wrong_side(s: Signal) -> bool:
     return any(price <= 0 or sign * (s.entry_price - price) <= 0 for price in losing)
 
 
-def _count_since(times: deque[int], since_ms: int) -> int:
-    while times and times[0] <= since_ms:
-        times.popleft()
-    return len(times)
+def _count_since(times: list[int], since_ms: int) -> int:
+    return len(times) - bisect_right(times, since_ms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from aggr_server import clock
 from services.core.service import run
 from services.core.settings import StrategySettings
 from services.trading.app import SERVICE, App
@@ -11,6 +12,7 @@ from services.trading.app import SERVICE, App
 
 async def main(settings: StrategySettings, stop: asyncio.Event) -> None:
     """Run until `stop` is set."""
+    clock.adjust(settings.simulated_clock)
     await App(settings).run(stop)
 
 

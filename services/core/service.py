@@ -115,16 +115,19 @@ class Pulse:
 
     async def _send(self, redis: Redis, record: bytes) -> None:
         try:
-            async with redis.pipeline(transaction=False) as pipe:
-                pipe.set(names.heartbeat(self._service), record, ex=names.HEARTBEAT_TTL_S)
-                pipe.publish(names.HEARTBEAT_CHANNEL, record)
-                await pipe.execute()
+            await self._tell(redis, record)
         except RedisError as error:
             if not self._unheard:
                 self._unheard = True
                 _log.warning("heartbeats do not reach Redis %s", kv(error=error))
         else:
             self._unheard = False
+
+    async def _tell(self, redis: Redis, record: bytes) -> None:
+        async with redis.pipeline(transaction=False) as pipe:
+            pipe.set(names.heartbeat(self._service), record, ex=names.HEARTBEAT_TTL_S)
+            pipe.publish(names.HEARTBEAT_CHANNEL, record)
+            await pipe.execute()
 
 
 def heartbeat_file(settings: ServiceSettings, service: str) -> Path:

@@ -50,7 +50,7 @@ class StrategySettings(FreqtradeSettings, frozen=True, kw_only=True):
         bool, Meta(description="true: signals live 5 s and are refreshed each second; false: 600 s")
     ] = True
     squeezeflow_max_symbols: Annotated[
-        int, Meta(ge=1, le=200, description="symbols this replica decides for, at most")
+        int, Meta(ge=1, le=200, description="symbols one replica decides for, at most")
     ] = 3
     squeezeflow_parallel_processing: Annotated[
         bool, Meta(description="true: symbols are loaded side by side at start")
@@ -114,6 +114,7 @@ class StrategySettings(FreqtradeSettings, frozen=True, kw_only=True):
     freqtrade_enable_integration: Annotated[
         bool, Meta(description="true: open positions are read from freqtrade; false: signals only")
     ] = True
+    simulated_clock: SimulatedClock = ""
 
 
 class InfluxSchemaSettings(ServiceSettings, frozen=True, kw_only=True):

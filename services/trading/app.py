@@ -6,7 +6,6 @@ import asyncio
 import functools
 import os
 import socket
-import time
 import uuid
 from collections.abc import Callable
 from logging import getLogger
@@ -14,13 +13,13 @@ from logging import getLogger
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from aggr_server import clock
 from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable
 from aggr_server.log import kv
 from aggr_server.wire import Market
 from services.core.clients import redis_client
 from services.core.outage import Outage
 from services.core.records import OpenInterest
-from services.core.service import Pulse
 from services.core.settings import StrategySettings
 from services.freqtrade_client import FreqtradeClient
 from services.influx_signal_manager import InfluxSignalManager
@@ -39,8 +38,12 @@ from services.trading.leases import Leases
 from services.trading.loader import Loader
 from services.trading.outbox import Outbox
 from services.trading.portfolio import Portfolio
+from services.trading.pulse import ReplicaPulse
 from services.trading.reconcile import Reconciler
+from services.trading.recording import LeaderRecord
+from services.trading.roles import Roles
 from services.trading.signals import FAST_TTL_S, SLOW_TTL_S
+from services.trading.standby import BEHIND_S, Handover
 from services.trading.symbol import SymbolTrader
 
 SERVICE = "strategy-runner"
@@ -52,25 +55,9 @@ PATTERN_S = {"1m": 60, "5m": 300, "15m": 900, "30m": 1800}
 _log = getLogger(__name__)
 
 
-def wall_clock_ms() -> int:
-    """UTC ms since the epoch."""
-    return time.time_ns() // 1_000_000
-
-
-def chosen_bases(settings: StrategySettings) -> tuple[str, ...]:
-    """The base symbols this replica may decide for; the others are named in one warning."""
-    bases = tuple(dict.fromkeys(base.upper() for base in settings.aggr_symbols))
-    chosen = bases[: settings.squeezeflow_max_symbols]
-    if len(bases) > len(chosen):
-        _log.warning(
-            "symbols left out %s",
-            kv(
-                left_out=",".join(bases[len(chosen) :]),
-                limit=len(chosen),
-                remedy="raise SQUEEZEFLOW_MAX_SYMBOLS",
-            ),
-        )
-    return chosen
+def traded_bases(settings: StrategySettings) -> tuple[str, ...]:
+    """The base symbols that the replicas share, in the order of their importance."""
+    return tuple(dict.fromkeys(base.upper() for base in settings.aggr_symbols))
 
 
 def strategy_params(settings: StrategySettings) -> Params:
@@ -109,7 +96,7 @@ class App:
         self,
         settings: StrategySettings,
         *,
-        now_ms: Callable[[], int] = wall_clock_ms,
+        now_ms: Callable[[], int] = clock.now_ms,
         lag_s: float = float(DATABASE_LAG_S),
     ) -> None:
         self.settings = settings
@@ -124,7 +111,7 @@ class App:
         influx_at = f"{settings.influx_host}:{settings.influx_port}"
         self._redis_outage = redis_outage = Outage("Redis", redis_at)
         self._influx_outage = Outage("InfluxDB", influx_at)
-        bases = chosen_bases(settings)
+        bases = traded_bases(settings)
         params = strategy_params(settings)
         self.directory = Directory(bases)
         self._classified = asyncio.Event()
@@ -132,25 +119,58 @@ class App:
         self.traders = {base: SymbolTrader(base, params, exchange) for base in bases}
         symbols = [trader.names.symbol for trader in self.traders.values()]
         owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self.leases = Leases(self.redis, symbols, owner, outage=redis_outage)
+        self.leases = Leases(
+            self.redis,
+            symbols,
+            owner,
+            limit=settings.squeezeflow_max_symbols,
+            ready=lambda: self.roles.ready(),
+            warm=lambda symbol: self.roles.warm(symbol),
+            outage=redis_outage,
+        )
         self._slowest_s = settings.squeezeflow_run_interval + settings.squeezeflow_data_interval - 2
         self.outbox = Outbox(
             self.redis,
             now_ms=now_ms,
             may_show=self.leases.held,
+            fence=self.leases.fence,
+            slots=lambda: self.desk.slots,
+            limits=entry_limits(params),
             refresh=settings.squeezeflow_enable_1s_mode,
             outage=redis_outage,
         )
+        self.told = LeaderRecord(self.record, self.outbox)
         self.desk = self._make_desk(params)
+        self.outbox.on_refused = self.desk.not_published
+        self.outbox.on_slots = self.desk.reserved
         self.assembler = Assembler(self.directory.base_of)
         self.feed = self._make_feed()
+        self.handover = Handover(
+            self.desk,
+            self.redis,
+            batch=settings.squeezeflow_1s_batch_size,
+            leads=self.leases.keeps,
+        )
         self.loader = self._make_loader(lag_s)
         self.reconciler = Reconciler(
             self.freqtrade, self.desk, self.record, self.history, self.directory, self.redis, now_ms
         )
         book = FillBook(self.desk, self.reconciler.ask)
         self.reconciler.use(book)
-        self.fills = FillsConsumer(self._blocking, book, self.leases, owner, redis_outage)
+        self.fills = FillsConsumer(
+            self._blocking, book, self.leases, owner, redis_outage, self.outbox.acknowledge
+        )
+        self.roles = Roles(
+            self.desk,
+            self.leases,
+            self.outbox,
+            self.loader,
+            self.handover,
+            known=self._classified,
+            parallel=settings.squeezeflow_parallel_processing,
+            on_live=self.reconciler.ask,
+            on_lost=book.forget,
+        )
         self.cycle = self._make_cycle()
 
     def _make_desk(self, params: Params) -> Desk:
@@ -164,9 +184,13 @@ class App:
                 integrated=integrated, now_ms=self.now_ms, max_daily_loss=params.max_daily_loss
             ),
             outbox=self.outbox,
-            record=self.record,
+            record=self.told,
             leases=self.leases,
-            pace=Pace(FAST_TTL_S if fast else SLOW_TTL_S, limits.max_age_s + self._slowest_s),
+            pace=Pace(
+                FAST_TTL_S if fast else SLOW_TTL_S,
+                limits.max_age_s + self._slowest_s,
+                BEHIND_S + self._slowest_s,
+            ),
             now_ms=self.now_ms,
         )
 
@@ -187,6 +211,7 @@ class App:
             self.desk,
             self.history,
             self.directory,
+            self.handover,
             self.redis,
             execution_exchange=self.settings.squeezeflow_execution_exchange,
             batch=self.settings.squeezeflow_1s_batch_size,
@@ -201,7 +226,7 @@ class App:
             Intake(self.settings.squeezeflow_data_interval, self.settings.squeezeflow_run_interval),
             self.desk,
             self.outbox,
-            Pulse(SERVICE, self.settings, self.redis),
+            ReplicaPulse(SERVICE, self.settings, self.redis, self.leases),
             batch=self.settings.squeezeflow_1s_batch_size,
             slowest_s=self._slowest_s,
             now_ms=self.now_ms,
@@ -215,9 +240,7 @@ class App:
             self.cycle.run,
             self.outbox.run,
             self.record.run,
-            self.leases.run,
             self.fills.run,
-            functools.partial(self._loading, crew),
             functools.partial(self._follow, crew),
         ]
         if self.settings.freqtrade_enable_integration:
@@ -225,7 +248,9 @@ class App:
         try:
             for part in parts:
                 crew.start(part)
+            self.roles.start(crew)
             await crew.until(stop)
+            self.roles.stop()
             await self._write_last()
         finally:
             await self.freqtrade.close()
@@ -259,28 +284,6 @@ class App:
                 "no bars on the channel %s", kv(remedy="start Redis and aggr-server; retrying")
             )
             self.assembler.start_at(self.now_ms() // 1000 - DATABASE_LAG_S)
-
-    async def _loading(self, crew: Crew) -> None:
-        loading: dict[str, asyncio.Task[None]] = {}
-        limit = asyncio.Semaphore(
-            len(self.traders) if self.settings.squeezeflow_parallel_processing else 1
-        )
-        await self._classified.wait()
-        while True:
-            for trader in self.traders.values():
-                symbol = trader.names.symbol
-                if symbol in self.leases.kept and symbol not in loading:
-                    loading[symbol] = crew.start(functools.partial(self._load, trader, limit))
-                elif symbol not in self.leases.kept and symbol in loading:
-                    loading.pop(symbol).cancel()
-                    self.outbox.forget(symbol)
-                    trader.leave()
-            await self.leases.changed()
-
-    async def _load(self, trader: SymbolTrader, limit: asyncio.Semaphore) -> None:
-        async with limit:
-            await self.loader.load(trader)
-        self.reconciler.ask()
 
     async def _directory_loop(self) -> None:
         while True:

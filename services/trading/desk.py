@@ -110,6 +110,16 @@ class Desk:
         if trader.holding and trader.holding.key:
             self.record.finish(trader.holding.key, outcome, **fields)
 
+    @property
+    def slots(self) -> set[str]:
+        """Symbols decided for here that take a slot of the portfolio."""
+        return {s for s, trader in self.traders.items() if trader.live and trader.takes_slot}
+
+    def reserved(self, symbols: frozenset[str]) -> None:
+        """Learn of the slots taken by all replicas."""
+        led = {s for s, trader in self.traders.items() if trader.live}
+        self.portfolio.reserved = symbols - led
+
     def not_published(self, signal: Signal, reason: str) -> None:
         """The outbox found that the signal may not go out: it is as if it had been refused."""
         trader = self.traders[signal.symbol]

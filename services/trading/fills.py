@@ -41,14 +41,14 @@ class FillBook:
     def __init__(self, desk: Desk, reconcile: Callable[[], None]) -> None:
         self._desk = desk
         self._reconcile = reconcile
-        self._seen: OrderedDict[tuple[str, str, int | None], None] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, str, str, int | None], None] = OrderedDict()
 
     def apply(self, fill: Fill) -> bool:
         """Apply; False if the symbol is not being followed here (yet), so that it must wait."""
         trader = self._desk.traders.get(fill.symbol)
         if trader is None or not trader.live:
             return False
-        key = (fill.event, fill.signal_id, fill.trade_id)
+        key = (fill.symbol, fill.event, fill.signal_id, fill.trade_id)
         if key in self._seen:
             return True
         match fill.event:
@@ -63,6 +63,11 @@ class FillBook:
             self._seen.popitem(last=False)
         self._desk.save(trader)
         return True
+
+    def forget(self, symbol: str) -> None:
+        """Another replica decides for the symbol; what it knows of fills counts."""
+        for key in [key for key in self._seen if key[0] == symbol]:
+            del self._seen[key]
 
     def _opened(self, trader: SymbolTrader, fill: Fill) -> None:
         holding = trader.holding
@@ -130,13 +135,7 @@ class FillBook:
             return
         if trader.engine.state is not State.ENTRY_READY:
             return
-        self._desk.outbox.withdraw(fill.symbol)
-        self._desk.finish(trader, "cancelled", exit_reason=fill.reason)
-        if trader.signal is not None:
-            self._desk.validator.released(trader.signal)
-        trader.signal = None
-        _log.warning("order refused %s", kv(symbol=fill.symbol, reason=fill.reason))
-        self._desk.settle(trader, trader.engine.withdrawn(fill.ts_ms // 1000, fill.reason))
+        self._desk.drop_signal(trader, fill.reason, fill.ts_ms // 1000)
 
     @staticmethod
     def _concerns(trader: SymbolTrader, fill: Fill) -> bool:
@@ -155,13 +154,21 @@ class FillsConsumer:
     """Reads the fills stream as a member of the group.
 
     Entries of symbols that another replica follows are left to it; entries left over by a replica
-    that is gone are taken when their symbol is followed here.
+    that is gone are taken when their symbol is followed here. `acknowledge(symbol, id)` sees to it
+    that an entry is acknowledged together with what it led to; without it, that is done at once.
     """
 
     def __init__(
-        self, redis: Redis, book: FillBook, leases: Leases, name: str, outage: Outage
+        self,
+        redis: Redis,
+        book: FillBook,
+        leases: Leases,
+        name: str,
+        outage: Outage,
+        acknowledge: Callable[[str, bytes], None] | None = None,
     ) -> None:
         self._outage = outage
+        self._acknowledge = acknowledge
         self._redis = redis
         self._book = book
         self._leases = leases
@@ -225,6 +232,9 @@ class FillsConsumer:
                     "entry of the fills stream not readable, skipped %s", kv(id=entry_id.decode())
                 )
             elif fill.symbol not in self._leases.kept or not self._book.apply(fill):
+                continue
+            elif self._acknowledge is not None:
+                self._acknowledge(fill.symbol, entry_id)
                 continue
             await self._redis.xack(names.FILLS_STREAM, names.FILLS_GROUP, entry_id)
 

@@ -21,12 +21,12 @@ from services.market.aggregate import Aggregator, preferred_market
 from services.market.bars import ClosedBars
 from services.market.history import CHUNK_S, History
 from services.market.markets import Directory
-from services.strategy.types import Entry, Minute, Second
+from services.strategy.types import Entry, Minute
 from services.trading.desk import Desk
+from services.trading.standby import STATE_MAX_AGE_S, Handover
 from services.trading.symbol import Saved, SymbolTrader
 
 SCALE_MINUTES = 1681
-STATE_MAX_AGE_S = 120
 EPOCH_MAX_AGE_S = 4 * 3600
 RETRY_CAP_S = 10.0
 
@@ -34,7 +34,7 @@ _log = getLogger(__name__)
 
 
 class Loader:
-    """Loads symbols. `batch`: seconds replayed before others get a turn.
+    """Loads symbols to be led or to be followed. `batch`: seconds before others get a turn.
 
     `lag_s`: how long after a second InfluxDB certainly has its bars.
     """
@@ -44,6 +44,7 @@ class Loader:
         desk: Desk,
         history: History,
         directory: Directory,
+        handover: Handover,
         redis: Redis,
         *,
         execution_exchange: str,
@@ -56,23 +57,24 @@ class Loader:
         self._desk = desk
         self._history = history
         self._directory = directory
+        self._handover = handover
         self._redis = redis
         self._exchange = execution_exchange
         self._batch = batch
         self._now_ms = now_ms
         self._lag_s = lag_s
 
-    async def load(self, trader: SymbolTrader) -> None:
-        """Load until it succeeds, then let the symbol go live.
+    async def load(self, trader: SymbolTrader, *, lead: bool = True) -> None:
+        """Load until it succeeds, then let the symbol go live, or follow it without deciding.
 
         The backlog, which starts with the second after those loaded, is worked off on the way.
         """
         delay_s = 1.0
-        while not await self._try(trader):
+        while not await self._try(trader, lead=lead):
             await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
             delay_s = min(RETRY_CAP_S, delay_s * 2)
 
-    async def _try(self, trader: SymbolTrader) -> bool:
+    async def _try(self, trader: SymbolTrader, *, lead: bool) -> bool:
         trader.reset()
         markets = self._directory.of_base(trader.names.base)
         if not markets:
@@ -81,12 +83,18 @@ class Loader:
                 kv(base=trader.names.base, remedy="start aggr-server with this symbol"),
             )
             return False
-        await trader.arrived.wait()
+        while not trader.backlog:
+            await trader.next_one()
         until = trader.backlog[0].t - 1
         try:
-            saved = await self._saved(trader, until)
-            await self._replay(trader, markets, until, saved)
-            await self._anchor(trader)
+            saved = None
+            if lead:
+                saved = await self._handover.saved(trader, until + 1 - STATE_MAX_AGE_S)
+            await self._replay(trader, markets, until, saved, lead=lead)
+            if saved is not None and saved.t > until:
+                await self._handover.resume(trader, saved)
+            if lead:
+                await self._anchor(trader)
         except InfluxUnavailable as error:
             self._influx_outage.failed(error)
             return False
@@ -95,25 +103,33 @@ class Loader:
             return False
         except ValueError as error:
             _log.warning("state not resumed %s", kv(symbol=trader.names.symbol, error=error))
-            await self._forget(trader)
+            if lead:
+                await self._handover.forget(trader)
             return False
         self._influx_outage.over()
-        return await self._catch_up(trader)
+        if lead:
+            return await self._handover.go_live(trader)
+        trader.standby = True
+        return True
 
     async def _replay(
-        self, trader: SymbolTrader, markets: Sequence[Market], until: int, saved: Saved | None
+        self,
+        trader: SymbolTrader,
+        markets: Sequence[Market],
+        until: int,
+        saved: Saved | None,
+        *,
+        lead: bool,
     ) -> None:
         start = (until + 1 - trader.params.lookback_s) // 60 * 60
         minutes = await self._preload(trader, markets, start, until)
         gaps = await self._history.gaps(markets, start, until + 1)
-        behind: list[Second] = []
         stepped = 0
         async for closed in self._seconds(trader.names.base, markets, gaps, start, until + 1):
-            if saved is not None and closed.t <= saved.t:
+            if not lead or (saved is not None and closed.t <= saved.t):
                 if (second := trader.aggregate(closed)) is not None:
-                    behind.append(second)
-                if closed.t == saved.t:
-                    trader.engine.preload_seconds(behind)
+                    trader.remember(second)
+                if saved is not None and closed.t == saved.t:
                     trader.resume(saved)
             elif saved is not None:
                 self._desk.step_one(trader, closed)
@@ -124,7 +140,7 @@ class Loader:
             stepped += 1
             if stepped % self._batch == 0:
                 await asyncio.sleep(0)
-        self._report(trader, minutes, start, until, resumed=saved is not None)
+        self._report(trader, minutes, start, until, resumed=saved is not None, lead=lead)
 
     async def _preload(
         self, trader: SymbolTrader, markets: Sequence[Market], start: int, until: int
@@ -155,47 +171,6 @@ class Loader:
                 silent = frozenset(g.market for g in gaps if g.from_s <= t < g.to_s)
                 yield ClosedBars(t, {base: bars.pop(t, {})}, silent=silent)
 
-    async def _catch_up(self, trader: SymbolTrader) -> bool:
-        expected = (trader.engine.t or trader.backlog[0].t - 1) + 1
-        if trader.backlog[0].t != expected and trader.engine.t is not None:
-            _log.warning("backlog overrun, loading again %s", kv(symbol=trader.names.symbol))
-            return False
-        done = 0
-        while trader.backlog:
-            self._desk.step_one(trader, trader.backlog.popleft())
-            done += 1
-            if done % self._batch == 0:
-                await asyncio.sleep(0)
-        trader.live = True
-        self._show(trader)
-        return True
-
-    def _show(self, trader: SymbolTrader) -> None:
-        symbol, state = trader.names.symbol, str(trader.engine.state)
-        message: dict[str, object] = {
-            "symbol": symbol,
-            "t": trader.engine.t,
-            "state": state,
-            "reason": "start",
-        }
-        self._desk.outbox.status(symbol, state, message)
-        if trader.signal is not None and trader.takes_slot:
-            self._desk.outbox.show(trader.signal)
-        self._desk.save(trader)
-        _log.info("live %s", kv(symbol=symbol, state=state, t=trader.engine.t))
-
-    async def _saved(self, trader: SymbolTrader, until: int) -> Saved | None:
-        raw = await self._get(names.state(trader.names.symbol))
-        if raw is None:
-            return None
-        try:
-            saved = msgspec.json.decode(raw, type=Saved)
-        except msgspec.MsgspecError as error:
-            _log.warning("saved state not readable %s", kv(error=error))
-            return None
-        fits = until + 1 - STATE_MAX_AGE_S <= saved.t <= until
-        return saved if fits else None
-
     async def _anchor(self, trader: SymbolTrader) -> None:
         raw = await self._get(names.cvd_epoch(trader.names.base))
         if raw is None or trader.engine.t is None:
@@ -218,15 +193,15 @@ class Loader:
             return None
         return value.encode() if isinstance(value, str) else value
 
-    async def _forget(self, trader: SymbolTrader) -> None:
-        # A state that cannot be resumed must not be tried again and again.
-        try:
-            await self._redis.delete(names.state(trader.names.symbol))
-        except RedisError as error:
-            _log.warning("state not removed %s", kv(error=error))
-
     def _report(
-        self, trader: SymbolTrader, minutes: int, start: int, until: int, *, resumed: bool
+        self,
+        trader: SymbolTrader,
+        minutes: int,
+        start: int,
+        until: int,
+        *,
+        resumed: bool,
+        lead: bool,
     ) -> None:
         view = trader.engine
         have = minutes + ((until + 1 - start) // 60 if view.t is not None else 0)
@@ -238,6 +213,7 @@ class Loader:
                 minutes=have,
                 state=view.state,
                 resumed=resumed,
+                lead=lead,
                 markets=len(self._directory.of_base(trader.names.base)),
             ),
         )

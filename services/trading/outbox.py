@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from logging import getLogger
-from typing import TypeVar
+from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
@@ -20,15 +20,13 @@ from services.core.alerts import tell
 from services.core.outage import Outage
 from services.core.records import Alert, Signal
 from services.influx_signal_manager import iso
+from services.signal_validator import Limits
+from services.trading.signals import CLOSE_VALID_MS
+from services.trading.slips import FENCED, NO_ENTRY, NO_SLOT, WRITE, WRITTEN, Argument, Slip
 
-MAX_WAITING = 1000
-CLOSE_VALID_MS = 60_000
-_GONE = object()
 RETRY_CAP_S = 1.0
-
-T = TypeVar("T")
-K = TypeVar("K")
-V = TypeVar("V")
+SLOT_KEPT_MS = 150_000
+"""A slot that no replica confirms any more is free again after this time."""
 
 _log = getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
@@ -40,6 +38,12 @@ class Outbox:
     While Redis is away the latest state of everything is kept and written on its return. A signal
     that is shown is written again at every `turn` (level-triggered), as long as `may_show` allows
     it for the symbol and it is valid; with `refresh` off it is written once.
+
+    What concerns a symbol is written if `fence` of it is still the newest token (None: there are
+    no replicas), else kept until the lease has been renewed or `forget` gives it up. With `limits`
+    an entry is only published if there is a slot for it among those of all replicas, else
+    `on_refused` is told. `slots`: the symbols led here that take one. `on_written` is told that a
+    turn is written, and which signals with it.
     """
 
     def __init__(
@@ -48,6 +52,9 @@ class Outbox:
         *,
         now_ms: Callable[[], int],
         may_show: Callable[[str], bool] = lambda _: True,
+        fence: Callable[[str], int] | None = None,
+        slots: Callable[[], Collection[str]] = tuple,
+        limits: Limits | None = None,
         refresh: bool = True,
         outage: Outage | None = None,
     ) -> None:
@@ -55,51 +62,56 @@ class Outbox:
         self._redis = redis
         self._now_ms = now_ms
         self._may_show = may_show
+        self._fence = fence
+        self._slots = slots
+        self._limits = limits
         self._refresh = refresh
         self._wake = asyncio.Event()
+        self._writing = asyncio.Lock()
         self._shown: dict[str, Signal] = {}
-        self._unwritten: dict[str, Signal | object] = {}
-        self._announced: deque[Signal] = deque(maxlen=MAX_WAITING)
-        self._states: dict[str, str] = {}
-        self._messages: deque[tuple[str, bytes]] = deque(maxlen=MAX_WAITING)
+        self._slips: dict[str, Slip] = {}
         self._alerts: deque[bytes] = deque(maxlen=names.ALERTS_LENGTH)
-        self._values: dict[str, tuple[bytes | None, int]] = {}
-        self._members: dict[tuple[str, str], int] = {}
         self._counts: Counter[str] = Counter()
+        self._slotted: set[str] = set()
         self._turned = False
         self._entries_current = True
         self.available = True
+        self.on_refused: Callable[[Signal, str], None] = lambda _signal, _reason: None
+        self.on_slots: Callable[[frozenset[str]], None] = lambda _: None
+        self.on_written: Callable[[Sequence[Signal]], None] = lambda _signals: None
 
     def announce(self, signal: Signal) -> None:
         """Publish once, list in the history, and count."""
-        self._announced.append(signal)
-        self._counts["signals_published"] += signal.event != "CANCEL"
+        self._slip(signal.symbol).announced.append(signal)
         self._wake.set()
 
     def show(self, signal: Signal) -> None:
         """Keep the signal in the symbol's key from now on."""
         self._shown[signal.symbol] = signal
-        self._unwritten[signal.symbol] = signal
+        self._slip(signal.symbol).key = True
         self._wake.set()
 
     def withdraw(self, symbol: str) -> None:
         """Take the symbol's key away."""
         self._shown.pop(symbol, None)
-        self._unwritten[symbol] = _GONE
+        self._slip(symbol).key = True
         self._wake.set()
 
     def forget(self, symbol: str) -> None:
-        """Stop writing the symbol's key, which another replica owns now."""
+        """Write nothing more about the symbol, for which another replica decides now."""
         self._shown.pop(symbol, None)
-        self._unwritten.pop(symbol, None)
+        self._slips.pop(symbol, None)
+        self._slotted.discard(symbol)
 
-    def put(self, key: str, value: bytes | None, ttl_s: int = names.DAY_S, *, symbol: str = "") -> None:
+    def put(
+        self, key: str, value: bytes | None, ttl_s: int = names.DAY_S, *, symbol: str = ""
+    ) -> None:
         """Set a key, or delete it (None). Only the latest value is written."""
-        self._values[key] = (value, ttl_s)
+        self._slip(symbol).values[key] = (value, ttl_s)
 
     def member(self, key: str, value: str, ttl_s: int, *, symbol: str = "") -> None:
         """Add to a set; remove if `ttl_s` is 0."""
-        self._members[key, value] = ttl_s
+        self._slip(symbol).members[key, value] = ttl_s
 
     def count(self, name: str, by: int = 1) -> None:
         """Increase a counter that lives for a day."""
@@ -107,8 +119,19 @@ class Outbox:
 
     def status(self, symbol: str, state: str, message: dict[str, object]) -> None:
         """The symbol's state in the hash, and the transition on the channel."""
-        self._states[symbol] = state
-        self._messages.append((names.STATUS, _encode(message)))
+        slip = self._slip(symbol)
+        slip.state = state
+        slip.messages.append((names.STATUS, _encode(message)))
+
+    def afterwards(self, symbol: str, action: Callable[[], None]) -> None:
+        """Do something once what was told about the symbol so far is written."""
+        self._slip(symbol).afterwards.append(action)
+        self._wake.set()
+
+    def acknowledge(self, symbol: str, entry_id: bytes) -> None:
+        """Acknowledge an entry of the fills stream together with what it led to."""
+        self._slip(symbol).acknowledged.append(entry_id)
+        self._wake.set()
 
     def alert(self, alert: Alert) -> None:
         """Tell the operator."""
@@ -148,68 +171,117 @@ class Outbox:
 
     async def flush(self) -> None:
         """Write what waits, in one transaction. Raises `redis.exceptions.RedisError`."""
-        announced, messages = list(self._announced), list(self._messages)
+        async with self._writing:
+            slips, self._slips = self._slips, {}
+            try:
+                await self._write(slips)
+            except BaseException:
+                for symbol, slip in slips.items():
+                    self._put_back(symbol, slip)
+                raise
+
+    async def _write(self, slips: dict[str, Slip]) -> None:
+        now_ms, turned = self._now_ms(), self._turned
         alerts, counts = list(self._alerts), Counter(self._counts)
-        states, values, members = dict(self._states), dict(self._values), dict(self._members)
-        unwritten, turned = dict(self._unwritten), self._turned
+        if turned and self._refresh:
+            for symbol in self._to_refresh():
+                slips.setdefault(symbol, Slip()).key = True
         async with self._redis.pipeline(transaction=True) as pipe:
-            self._write_signals(pipe, announced, set(unwritten), turned)
-            _write_values(pipe, values, members)
-            for channel, message in messages:
-                pipe.publish(channel, message)
-            if states:
-                pipe.hset(names.STATUS, mapping=states)  # type: ignore[arg-type]
+            for symbol, slip in slips.items():
+                self._ask(pipe, symbol, slip, now_ms)
+            slotted = self._write_slots(pipe, slips, now_ms) if turned and self._limits else None
             for alert in alerts:
                 tell(pipe, alert)
             for name, by in counts.items():
                 pipe.incrby(names.stat(name), by)
                 pipe.expire(names.stat(name), names.DAY_S, nx=True)
             if turned:
-                pipe.set(names.LAST_ACTIVITY, iso(self._now_ms()), ex=names.LAST_ACTIVITY_TTL_S)
-            await pipe.execute()
+                pipe.set(names.LAST_ACTIVITY, iso(now_ms), ex=names.LAST_ACTIVITY_TTL_S)
+            answers: list[Any] = await pipe.execute() if pipe.command_stack else []
         # Only now is it written; what came in meanwhile stays for the next time.
-        _remove_same(self._unwritten, unwritten)
         self._turned = self._turned and not turned
-        _drop(self._announced, len(announced))
-        _drop(self._messages, len(messages))
-        _drop(self._alerts, len(alerts))
+        for _ in range(min(len(alerts), len(self._alerts))):
+            self._alerts.popleft()
         self._counts -= counts
-        _remove_same(self._states, states)
-        _remove_same(self._values, values)
-        _remove_same(self._members, members)
+        if slotted is not None:
+            self._slotted = slotted
+            self.on_slots(frozenset(name.decode() for name in answers[len(slips)]))
+        written = list(slips.items())
+        slips.clear()
+        published: list[Signal] = []
+        for (symbol, slip), answer in zip(written, answers, strict=False):
+            if answer == WRITTEN:
+                published += slip.announced
+            self._settle(symbol, slip, int(answer))
+        if turned:
+            self.on_written(published)
 
-    def _write_signals(
-        self, pipe: Pipeline, announced: list[Signal], unwritten: set[str], turned: bool
-    ) -> None:
-        now_ms = self._now_ms()
-        due = unwritten | (self._to_refresh() if turned and self._refresh else set())
-        for symbol in sorted(due):
-            if not self._may_show(symbol):
-                continue
-            signal = self._shown.get(symbol)
-            if signal is None:
-                pipe.delete(names.signal(symbol))
-            elif self._valid(signal, now_ms):
-                data = _encode(_refreshed(signal, now_ms))
-                pipe.set(names.signal(symbol), data, ex=signal.ttl)
-        for signal in announced:
-            # What goes out says when it went out, also after an outage of Redis.
-            data = _encode(msgspec.structs.replace(signal, refreshed_ms=now_ms))
-            pipe.publish(names.SIGNALS_CHANNEL, data)
-            pipe.lpush(names.history(signal.symbol), data)
-            pipe.ltrim(names.history(signal.symbol), 0, names.SIGNAL_HISTORY_LENGTH - 1)
-            pipe.expire(names.history(signal.symbol), names.DAY_S)
+    def _ask(self, pipe: Pipeline, symbol: str, slip: Slip, now_ms: int) -> None:
+        token = "" if self._fence is None or not symbol else str(self._fence(symbol))
+        commands = slip.commands(symbol, now_ms)
+        if slip.key and (self._may_show(symbol) or symbol not in self._shown):
+            commands += self._key_commands(symbol, now_ms)
+        elif slip.key:
+            self._slip(symbol).key = True
+        keys = (names.lease_fence(symbol), names.SLOTS, names.ENTRIES)
+        asked = NO_ENTRY
+        if self._limits is not None and (entry := slip.entry) is not None:
+            most = (self._limits.max_open_positions, self._limits.per_minute)
+            asked = (entry.signal_id, symbol, now_ms, now_ms + SLOT_KEPT_MS, *most)
+        words = (word for command in commands for word in (len(command), *command))
+        args: tuple[Argument, ...] = (token, *asked, *words)
+        pipe.eval(WRITE, len(keys), *keys, *args)
+
+    def _key_commands(self, symbol: str, now_ms: int) -> list[tuple[Argument, ...]]:
+        signal, key = self._shown.get(symbol), names.signal(symbol)
+        if signal is None:
+            return [("DEL", key)]
+        if signal.action != "CLOSE" and now_ms > signal.valid_until_ms:
+            return []
+        return [("SET", key, _encode(_refreshed(signal, now_ms)), "EX", signal.ttl)]
+
+    def _write_slots(self, pipe: Pipeline, slips: dict[str, Slip], now_ms: int) -> set[str]:
+        """Confirm the slots taken here; the answer to the first command: all that are taken."""
+        asked = {s for s, slip in (*slips.items(), *self._slips.items()) if slip.entry}
+        taken = {s for s in self._slots() if self._may_show(s)} - asked
+        pipe.zrangebyscore(names.SLOTS, f"({now_ms}", "+inf")
+        if taken:
+            pipe.zadd(names.SLOTS, {symbol: now_ms + SLOT_KEPT_MS for symbol in taken})
+        if ended := self._slotted - taken - asked:
+            pipe.zrem(names.SLOTS, *ended)
+        return taken
+
+    def _settle(self, symbol: str, slip: Slip, answer: int) -> None:
+        entry = slip.entry
+        if answer == WRITTEN:
+            if entry is not None:
+                self._slotted.add(symbol)
+            for action in slip.afterwards:
+                action()
+        elif answer == FENCED:
+            # Either the lease is lost, and `forget` follows, or its token is about to be renewed.
+            self._put_back(symbol, slip)
+        elif entry is not None:
+            slip.announced.pop()
+            self._put_back(symbol, slip)
+            full = "no free slot" if answer == NO_SLOT else "too many entries in a minute"
+            self.on_refused(entry, full)
+            self._slip(symbol).without(entry)
+
+    def _put_back(self, symbol: str, slip: Slip) -> None:
+        if self._fence is not None and symbol and not self._fence(symbol):
+            return
+        self._slips[symbol] = slip.before(self._slips.get(symbol, Slip()))
+
+    def _slip(self, symbol: str) -> Slip:
+        return self._slips.setdefault(symbol, Slip())
 
     def _to_refresh(self) -> set[str]:
         return {
             symbol
             for symbol, signal in self._shown.items()
-            if self._entries_current or signal.action == "CLOSE"
+            if (self._entries_current or signal.action == "CLOSE") and self._may_show(symbol)
         }
-
-    @staticmethod
-    def _valid(signal: Signal, now_ms: int) -> bool:
-        return signal.action == "CLOSE" or now_ms <= signal.valid_until_ms
 
 
 def _refreshed(signal: Signal, now_ms: int) -> Signal:
@@ -218,32 +290,3 @@ def _refreshed(signal: Signal, now_ms: int) -> Signal:
     return msgspec.structs.replace(
         signal, refreshed_ms=now_ms, valid_until_ms=now_ms + CLOSE_VALID_MS
     )
-
-
-def _write_values(
-    pipe: Pipeline,
-    values: dict[str, tuple[bytes | None, int]],
-    members: dict[tuple[str, str], int],
-) -> None:
-    for key, (value, ttl_s) in values.items():
-        if value is None:
-            pipe.delete(key)
-        else:
-            pipe.set(key, value, ex=ttl_s)
-    for (key, member), ttl_s in members.items():
-        if ttl_s:
-            pipe.sadd(key, member)
-            pipe.expire(key, ttl_s)
-        else:
-            pipe.srem(key, member)
-
-
-def _drop(queue: deque[T], count: int) -> None:
-    for _ in range(min(count, len(queue))):
-        queue.popleft()
-
-
-def _remove_same(current: dict[K, V], written: dict[K, V]) -> None:
-    for key, value in written.items():
-        if current.get(key) is value:
-            del current[key]

@@ -37,6 +37,7 @@ class Portfolio:
         self._updated_ms: int | None = None
         self._error = "has not answered yet"
         self._open: dict[str, Trade] = {}
+        self.reserved: frozenset[str] = frozenset()
         self.mode: Literal["live", "paper", "backtest"] = "paper"
         self.daily_loss_reached = False
 
@@ -52,8 +53,8 @@ class Portfolio:
 
     @property
     def symbols(self) -> frozenset[str]:
-        """Symbols with an open trade."""
-        return frozenset(self._open)
+        """Symbols with an open trade, or `reserved` by another replica for a signal."""
+        return self.reserved.union(self._open)
 
     def lost(self, error: str) -> None:
         """freqtrade did not answer."""

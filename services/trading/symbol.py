@@ -17,6 +17,7 @@ from services.market.bulk import fold
 from services.market.columns import Columns
 from services.market.history import OpenInterestSeries
 from services.market.symbols import pair_of, symbol_of
+from services.signal_validator import Memory
 from services.strategy.block import Block
 from services.strategy.engine import SymbolEngine
 from services.strategy.params import Params
@@ -31,7 +32,10 @@ LONG_PIECE_S = 3840
 
 
 class Saved(msgspec.Struct):
-    """What `squeezeflow:state:{symbol}` holds. `t`: the last second it contains."""
+    """What `squeezeflow:state:{symbol}` holds. `t`: the last second it contains.
+
+    `memory`: what the validator remembers of the symbol's signals.
+    """
 
     t: int
     engine: dict[str, Any]
@@ -39,12 +43,15 @@ class Saved(msgspec.Struct):
     signal: Signal | None = None
     holding: Holding | None = None
     state: str = ""
+    memory: Memory | None = None
 
 
 class SymbolTrader:
-    """Everything of one symbol. `live`: seconds go straight through the engine.
+    """Everything of one symbol.
 
-    While the symbol is being loaded, seconds wait in the backlog.
+    `live`: led by this replica, seconds go straight through the engine. `standby`: another replica
+    leads it; seconds become history some time after they have come, so that the state the leader
+    saves meanwhile can be put onto it. Until they are used, seconds wait in the backlog.
     """
 
     def __init__(
@@ -62,18 +69,13 @@ class SymbolTrader:
         self.arrived = asyncio.Event()
         self.reset()
 
-    def leave(self) -> None:
-        """Follow the symbol no longer."""
-        self.backlog.clear()
-        self.arrived.clear()
-        self.reset()
-
     def reset(self) -> None:
         """Forget everything but the name and the seconds that wait: not loaded."""
         self.engine = self._make_engine(self.names.base, self.params, epoch=uuid.uuid4().hex)
         self.aggregator = Aggregator((), self._exchange)
         self.oi = OpenInterestSeries()
         self.live = False
+        self.standby = False
         self.signal: Signal | None = None
         self.holding: Holding | None = None
         self.last: Second | None = None
@@ -81,10 +83,41 @@ class SymbolTrader:
         self.unsaved = False
         self._cvds: deque[tuple[int, float, float]] = deque(maxlen=CVD_KEPT_S)
 
+    def stand_by(self) -> None:
+        """Lead the symbol no longer; go on following it if it was loaded."""
+        if self.live:
+            self.live, self.standby = False, True
+            self.signal, self.holding = None, None
+            self.unsaved = False
+        elif not self.standby:
+            self.reset()
+
     def put_aside(self, closed: ClosedBars) -> None:
-        """Keep a second until the symbol is loaded."""
+        """Keep a second until it is used."""
         self.backlog.append(closed)
         self.arrived.set()
+
+    async def next_one(self) -> None:
+        """Wait for a further second in the backlog."""
+        self.arrived.clear()
+        await self.arrived.wait()
+
+    @property
+    def newest(self) -> int:
+        """The newest second that is here, used or waiting."""
+        return self.backlog[-1].t if self.backlog else self.engine.t or 0
+
+    def follow(self, until: int) -> None:
+        """Take the seconds that wait, up to `until`, as history, without deciding."""
+        while self.backlog and self.backlog[0].t <= until:
+            second = self.aggregate(self.backlog.popleft())
+            if second is not None:
+                self.remember(second)
+
+    def remember(self, second: Second) -> None:
+        """Take a second as history, without deciding. Raises `ValueError` if it does not follow."""
+        self.engine.preload_seconds((second,))
+        self._cvds.append((second.t, self.engine.c_spot, self.engine.c_perp))
 
     def aggregate(self, closed: ClosedBars) -> Second | None:
         """The symbol's part of a closed second; None before its first price."""
@@ -195,5 +228,9 @@ class SymbolTrader:
         factor = self.aggregator.reference.execution_price(1.0)
         if abs(factor / saved.execution_factor - 1.0) > 1e-9:
             raise ValueError("prices are spliced differently")
+        spot, perp = self.engine.c_spot, self.engine.c_perp
         self.engine.restore(saved.engine)
+        spot, perp = self.engine.c_spot - spot, self.engine.c_perp - perp
+        shifted = [(t, s + spot, p + perp) for t, s, p in self._cvds]
+        self._cvds = deque(shifted, maxlen=CVD_KEPT_S)
         self.signal, self.holding = saved.signal, saved.holding
