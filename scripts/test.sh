@@ -50,5 +50,9 @@ all)
     ;;
 lint) lint ;;
 unit | integration) run "tests/$part" -m "not slow and not stack" "$@" ;;
-slow | stack) run -m "$part" "$@" ;;
+slow)
+    run tests/unit -m "hypothesis and not slow" --hypothesis-profile=search
+    run -m slow "$@"
+    ;;
+stack) run -m stack "$@" ;;
 esac
