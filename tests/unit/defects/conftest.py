@@ -1,0 +1,3 @@
+from tests.unit.strategy.conftest import paused
+
+__all__ = ["paused"]
