@@ -7,6 +7,7 @@ from typing import Any
 
 from services.strategy import quiet
 from services.strategy.block import Block
+from services.strategy.exits import Position
 from services.strategy.history import History
 from services.strategy.machine import Machine
 from services.strategy.params import Params
@@ -196,6 +197,16 @@ class SymbolEngine:
             return machine.position.signal_id
         waiting = machine.signal if self.state is State.ENTRY_READY else None
         return None if waiting is None else waiting.signal_id
+
+    @property
+    def position(self) -> Position | None:
+        """The open position, to be looked at only."""
+        return self._machine.position
+
+    @property
+    def degraded(self) -> bool:
+        """The newest second cannot be judged: untrusted data, or a leg too thin for a scale."""
+        return self._machine.degraded
 
     @property
     def trade_id(self) -> int | None:

@@ -29,6 +29,7 @@ from services.trading.ports import Outgoing, Ownership, SignalRecord
 from services.trading.symbol import SymbolTrader
 
 SNAPSHOT_S = 10
+BASELINE_S = 60
 CLOSE_ALARM_MS = 60_000
 
 _log = getLogger(__name__)
@@ -163,6 +164,8 @@ class Desk:
         if now_ms - self._alarmed.get(code + symbol, -(1 << 60)) < every_s * 1000:
             return
         self._alarmed[code + symbol] = now_ms
+        if level == "critical":
+            self.outbox.count("errors")
         self.outbox.alert(
             msgspec.convert(
                 {"level": level, "code": code, "text": text, "ts_ms": now_ms, "symbol": symbol},
@@ -219,7 +222,7 @@ class Desk:
             self.settle(trader, trader.engine.refuse(str(rejection.reason)))
             return
         self.validator.accepted(signal, now_ms)
-        trader.signal, trader.holding = signal, signals.holding_of(entry, signal)
+        trader.signal, trader.holding = signal, signals.holding_of(entry, signal, trader.params)
         self.outbox.announce(signal)
         self.outbox.show(signal)
         baselines.write_pending(self.outbox, trader, signal.signal_id)
@@ -314,7 +317,9 @@ class Desk:
         holding, symbol = trader.holding, trader.names.symbol
         if holding is None or not trader.has_position:
             return
-        if trader.last is not None and trader.last.degraded:
+        if t % BASELINE_S == 0:
+            baselines.renew(self.outbox, trader)
+        if trader.last is not None and trader.engine.degraded:
             self.alert(
                 "critical", "data_degraded", f"position open, coverage {trader.last.coverage:.2f}",
                 symbol,
@@ -336,6 +341,7 @@ class Desk:
             fence=self._leases.fence(trader.names.symbol),
             published_ms=trader.published_ms,
             epoch=trader.engine.epoch,
+            entry_window_s=trader.params.entry_window_s,
         )
 
     def _facts(self, trader: SymbolTrader, entry: Entry | None) -> Facts:
@@ -351,7 +357,7 @@ class Desk:
             last_price=trader.price,
             price_age_s=trader.aggregator.reference.age(t),
             warm=trader.engine.state is not State.WARMUP,
-            degraded=trader.last.degraded if trader.last else True,
+            degraded=trader.engine.degraded if trader.last else True,
             coverage=trader.last.coverage if trader.last else 0.0,
             in_cooldown=trader.engine.state is State.COOLDOWN,
             positions=len(taken),

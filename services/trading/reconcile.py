@@ -223,6 +223,7 @@ class Reconciler:
                     exit_reason=trade.exit_reason,
                     pnl=pnl,
                     pnl_percentage=(trade.close_profit or 0.0) * 100,
+                    holding_time_minutes=_held_minutes(trade),
                 )
 
 
@@ -243,11 +244,15 @@ def _position(
         spot_since_entry=spot,
         perp_since_entry=perp,
         best_spot=max(0.0, direction * spot, baseline.best_spot if baseline else 0.0),
-        invalidation_price=baseline.invalidation_price if baseline else None,
+        invalidation_price=_spliced(trader, baseline.invalidation_price if baseline else None),
         r5=baseline.r5 if baseline else None,
         score=baseline.score if baseline else 0.0,
         signal_id=signal_id,
     )
+
+
+def _spliced(trader: SymbolTrader, price: float | None) -> float | None:
+    return None if price is None else trader.aggregator.reference.spliced_price(price)
 
 
 def _holding(
@@ -271,6 +276,11 @@ def _holding(
         opened_ms=trade.open_fill_timestamp or trade.open_timestamp,
         key=key,
     )
+
+
+def _held_minutes(trade: Trade) -> float | None:
+    opened_ms = trade.open_fill_timestamp or trade.open_timestamp
+    return None if trade.close_timestamp is None else (trade.close_timestamp - opened_ms) / 60_000
 
 
 def _signal_id(trade: Trade) -> str:

@@ -11,15 +11,13 @@ import msgspec
 from services.core.records import Signal
 from services.influx_signal_manager import PointKey, iso, point_key
 from services.market.reference import Reference
+from services.strategy.params import Params
 from services.strategy.types import Entry, Exit
 
-ENTRY_WINDOW_MS = 60_000
 CLOSE_VALID_MS = 60_000
 FAST_TTL_S = 5
 SLOW_TTL_S = 600
 REASONING_LENGTH = 300
-RB_BUF = 0.25
-MAX_DEV_R5 = 3.0
 
 SIGNAL_IDS = uuid.UUID("6c7e4c1e-2f0b-5d56-9c53-2f4b8d1f7a90")
 """Namespace of the signals' ids (RFC 9562, version 5)."""
@@ -42,6 +40,7 @@ class Context(NamedTuple):
     fence: int
     published_ms: int
     epoch: str
+    entry_window_s: int
 
 
 class Holding(msgspec.Struct, kw_only=True):
@@ -79,7 +78,7 @@ def close_id(holding: Holding, symbol: str, t: int) -> str:
     return str(uuid.uuid5(SIGNAL_IDS, f"{parent}:close:{t}"))
 
 
-def holding_of(entry: Entry, signal: Signal) -> Holding:
+def holding_of(entry: Entry, signal: Signal, params: Params) -> Holding:
     """What to remember of an entry that was published as `signal`."""
     return Holding(
         signal_id=signal.signal_id,
@@ -88,18 +87,18 @@ def holding_of(entry: Entry, signal: Signal) -> Holding:
         leverage=entry.leverage,
         entry_price=entry.entry_price,
         invalidation_price=entry.invalidation_price,
-        r5=entry.max_deviation / MAX_DEV_R5,
+        r5=entry.max_deviation / params.max_dev_r5,
         score=entry.score,
         env=str(entry.environment),
         key=point_key(signal),
     )
 
 
-def reset_extreme(holding: Holding) -> float | None:
+def reset_extreme(holding: Holding, params: Params) -> float | None:
     """The price from which the invalidation price was derived; None if unknown."""
     if holding.invalidation_price is None or holding.r5 is None:
         return None
-    return holding.invalidation_price * math.exp(holding.direction * RB_BUF * holding.r5)
+    return holding.invalidation_price * math.exp(holding.direction * params.rb_buf * holding.r5)
 
 
 def entry_signal(who: Names, entry: Entry, reference: Reference, context: Context) -> Signal:
@@ -117,7 +116,7 @@ def entry_signal(who: Names, entry: Entry, reference: Reference, context: Contex
         timestamp=iso(context.now_ms),
         ts_ms=context.now_ms,
         refreshed_ms=context.now_ms,
-        valid_until_ms=context.now_ms + ENTRY_WINDOW_MS,
+        valid_until_ms=context.now_ms + context.entry_window_s * 1000,
         symbol=who.symbol,
         base_symbol=who.base,
         pair=who.pair,
