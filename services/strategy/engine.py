@@ -86,14 +86,13 @@ class SymbolEngine:
         """Process leading seconds of `block`, which must follow the last one, as far as they
         certainly lead to no event; their number. The same bits as with `step`, many times faster.
 
-        0 in a setup, a position or a second that `step` would refuse.
+        0 in RESET, in a position and in a second that `step` would refuse.
         """
         return quiet.skip(self._history, self._machine, self.params, block)
 
-    @property
-    def skips(self) -> bool:
-        """Whether `skip` may get anywhere in the current state."""
-        return self.state in quiet.QUIET
+    def skips(self, t: int) -> int | None:
+        """Most seconds from `t` on that `skip` can take in the present state; None: no limit."""
+        return quiet.reach(self._machine, t)
 
     # Answers to an Entry, before the next step
 

@@ -12,9 +12,24 @@ from services.strategy.intake import Intake, sound
 from services.strategy.machine import Machine
 from services.strategy.params import Params
 from services.strategy.path import Path, Span
+from services.strategy.pursuit import pursue
 from services.strategy.types import State
 
-QUIET = (State.WARMUP, State.WATCHING, State.COOLDOWN)
+QUIET = (State.WARMUP, State.WATCHING, State.COOLDOWN, State.DIVERGENCE)
+
+
+def reach(machine: Machine, t: int) -> int | None:
+    """Most seconds that can be skipped from `t` on in the present state; None: no limit."""
+    match machine.state:
+        case State.WARMUP | State.WATCHING:
+            return None
+        case State.COOLDOWN:
+            return max(0, machine.cooldown_until - t)
+        case State.DIVERGENCE:
+            # With the scales, the close of a minute changes what ends a divergence.
+            return 59 - t % 60
+        case _:
+            return 0
 
 
 def skip(history: History, machine: Machine, params: Params, block: Block) -> int:
@@ -31,9 +46,28 @@ def skip(history: History, machine: Machine, params: Params, block: Block) -> in
         return 0
     if machine.state is State.WATCHING and window.length <= 60 * max(params.div_windows):
         return 0
-    if machine.state is State.COOLDOWN:
-        count = min(count, machine.cooldown_until - block.t)
+    most = reach(machine, block.t)
+    count = count if most is None else min(count, most)
+    if machine.state is State.DIVERGENCE:
+        return _pursue(history, machine, params, block, count)
     return _Quiet(history, machine, params, block, count).run() if count > 0 else 0
+
+
+def _pursue(history: History, machine: Machine, params: Params, block: Block, count: int) -> int:
+    setup = machine.setup
+    assert setup is not None
+    if block.degraded[:count].any():
+        count = int(block.degraded[:count].argmax())
+    if history.thin or count == 0:
+        return 0
+    intake = Intake(history, block, count)
+    taken = pursue(setup, history, params, block.t, intake.first, count)
+    intake.advance(taken)
+    if taken:
+        machine.coverage, machine.degraded = float(block.coverage[taken - 1]), False
+        for i in np.flatnonzero(block.frozen[:taken]).tolist():
+            machine.frozen_until = block.t + i + params.comp_freeze_s
+    return taken
 
 
 class _Quiet:
