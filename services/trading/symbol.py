@@ -145,8 +145,11 @@ class SymbolTrader:
         bit for bit as if each second had been stepped; the backlog is not looked at.
         """
         piece_s = SHORT_PIECE_S
-        while t < to_s and self.engine.skips:
-            stop = min(t + piece_s, to_s)
+        while t < to_s:
+            most = self.engine.skips(t)
+            stop = min(t + piece_s if most is None else t + min(piece_s, most), to_s)
+            if stop == t:
+                break
             before = self.aggregator.checkpoint()
             block = fold(self.aggregator, columns, t, stop, self.oi.at)
             if block is None:
