@@ -147,6 +147,9 @@ def _figures(report: dict[str, Any]) -> dict[str, Any]:
         "cycles": len(wall),
         "rss_mb": round(report["rss_mb"], 1),
         "states": report["states"],
+        "stages_p50_ms": {
+            part: report["stages"][part]["median"] for part in ("assemble", "decide", "write")
+        },
         "collections": report["collections"],
     }
 

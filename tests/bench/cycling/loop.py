@@ -130,6 +130,7 @@ class Measured:
             "seconds": self.seconds,
             "rss_mb": psutil.Process().memory_info().rss / 1e6,
             "states": {state: states.count(state) for state in sorted(set(states))},
+            "stages": self.app.cycle.stages.figures(),
             "signals": sum(trader.signal is not None for trader in self.app.traders.values()),
             "collections": [generation["collections"] for generation in gc.get_stats()],
         }
