@@ -5,11 +5,20 @@ from __future__ import annotations
 from redis.asyncio.client import Pipeline
 
 from services.core import names
+from services.core.transaction import Command
+
+
+def told(alert: bytes) -> list[Command]:
+    """The commands that put an encoded `Alert` on the channel and the list of the last ones."""
+    return [
+        ("PUBLISH", names.ALERTS, alert),
+        ("LPUSH", names.ALERTS, alert),
+        ("LTRIM", names.ALERTS, 0, names.ALERTS_LENGTH - 1),
+        ("EXPIRE", names.ALERTS, names.DAY_S),
+    ]
 
 
 def tell(pipe: Pipeline, alert: bytes) -> None:
-    """Queue an encoded `Alert` for the channel and for the list of the last ones."""
-    pipe.publish(names.ALERTS, alert)
-    pipe.lpush(names.ALERTS, alert)
-    pipe.ltrim(names.ALERTS, 0, names.ALERTS_LENGTH - 1)
-    pipe.expire(names.ALERTS, names.DAY_S)
+    """Queue the same in a pipeline."""
+    for command in told(alert):
+        pipe.execute_command(*command)

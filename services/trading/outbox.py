@@ -7,18 +7,17 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from logging import getLogger
-from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
-from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
 from aggr_server.log import kv
 from services.core import names
-from services.core.alerts import tell
+from services.core.alerts import told
 from services.core.outage import Outage
 from services.core.records import Alert, Signal
+from services.core.transaction import Command, transact
 from services.influx_signal_manager import iso
 from services.signal_validator import Limits
 from services.trading.signals import CLOSE_VALID_MS
@@ -27,6 +26,9 @@ from services.trading.slips import FENCED, NO_ENTRY, NO_SLOT, WRITE, WRITTEN, Ar
 RETRY_CAP_S = 1.0
 SLOT_KEPT_MS = 150_000
 """A slot that no replica confirms any more is free again after this time."""
+
+COUNTED_TURNS = 10
+"""The counter of cycles is written after as many, or with other counters."""
 
 _log = getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
@@ -190,33 +192,22 @@ class Outbox:
             for symbol, slip in slips.items():
                 self._ask(pipe, symbol, slip, now_ms)
             slotted = self._write_slots(pipe, slips, now_ms) if turned and self._limits else None
-            for alert in alerts:
-                tell(pipe, alert)
-            for name, by in counts.items():
-                pipe.incrby(names.stat(name), by)
-                pipe.expire(names.stat(name), names.DAY_S, nx=True)
-            if turned:
-                pipe.set(names.LAST_ACTIVITY, iso(now_ms), ex=names.LAST_ACTIVITY_TTL_S)
+            _write_common(pipe, alerts, counts, now_ms if turned else None)
             answers: list[Any] = await pipe.execute() if pipe.command_stack else []
         # Only now is it written; what came in meanwhile stays for the next time.
         self._turned = self._turned and not turned
+        self._counts -= counts
         for _ in range(min(len(alerts), len(self._alerts))):
             self._alerts.popleft()
-        self._counts -= counts
         if slotted is not None:
             self._slotted = slotted
             self.on_slots(frozenset(name.decode() for name in answers[len(slips)]))
         written = list(slips.items())
         slips.clear()
-        published: list[Signal] = []
         for (symbol, slip), answer in zip(written, answers, strict=False):
-            if answer == WRITTEN:
-                published += slip.announced
             self._settle(symbol, slip, int(answer))
-        if turned:
-            self.on_written(published)
 
-    def _ask(self, pipe: Pipeline, symbol: str, slip: Slip, now_ms: int) -> None:
+    def _ask(self, symbol: str, slip: Slip, now_ms: int) -> Command:
         token = "" if self._fence is None or not symbol else str(self._fence(symbol))
         commands = slip.commands(symbol, now_ms)
         if slip.key and (self._may_show(symbol) or symbol not in self._shown):
@@ -229,8 +220,7 @@ class Outbox:
             most = (self._limits.max_open_positions, self._limits.per_minute)
             asked = (entry.signal_id, symbol, now_ms, now_ms + SLOT_KEPT_MS, *most)
         words = (word for command in commands for word in (len(command), *command))
-        args: tuple[Argument, ...] = (token, *asked, *words)
-        pipe.eval(WRITE, len(keys), *keys, *args)
+        return ("EVAL", WRITE, len(keys), *keys, token, *asked, *words)
 
     def _key_commands(self, symbol: str, now_ms: int) -> list[tuple[Argument, ...]]:
         signal, key = self._shown.get(symbol), names.signal(symbol)
@@ -240,16 +230,16 @@ class Outbox:
             return []
         return [("SET", key, _encode(_refreshed(signal, now_ms)), "EX", signal.ttl)]
 
-    def _write_slots(self, pipe: Pipeline, slips: dict[str, Slip], now_ms: int) -> set[str]:
-        """Confirm the slots taken here; the answer to the first command: all that are taken."""
+    def _confirm_slots(self, slips: dict[str, Slip], now_ms: int) -> tuple[set[str], list[Command]]:
+        """Symbols whose slots are taken here, and commands; the first answers all that are."""
         asked = {s for s, slip in (*slips.items(), *self._slips.items()) if slip.entry}
         taken = {s for s in self._slots() if self._may_show(s)} - asked
-        pipe.zrangebyscore(names.SLOTS, f"({now_ms}", "+inf")
-        if taken:
-            pipe.zadd(names.SLOTS, {symbol: now_ms + SLOT_KEPT_MS for symbol in taken})
+        commands: list[Command] = [("ZRANGEBYSCORE", names.SLOTS, f"({now_ms}", "+inf")]
+        for symbol in sorted(taken):
+            commands.append(("ZADD", names.SLOTS, now_ms + SLOT_KEPT_MS, symbol))
         if ended := self._slotted - taken - asked:
-            pipe.zrem(names.SLOTS, *ended)
-        return taken
+            commands.append(("ZREM", names.SLOTS, *sorted(ended)))
+        return taken, commands
 
     def _settle(self, symbol: str, slip: Slip, answer: int) -> None:
         entry = slip.entry
@@ -282,6 +272,18 @@ class Outbox:
             for symbol, signal in self._shown.items()
             if (self._entries_current or signal.action == "CLOSE") and self._may_show(symbol)
         }
+
+
+def _write_common(
+    pipe: Pipeline, alerts: list[bytes], counts: Counter[str], turned_ms: int | None
+) -> None:
+    for alert in alerts:
+        tell(pipe, alert)
+    for name, by in counts.items():
+        pipe.incrby(names.stat(name), by)
+        pipe.expire(names.stat(name), names.DAY_S, nx=True)
+    if turned_ms is not None:
+        pipe.set(names.LAST_ACTIVITY, iso(turned_ms), ex=names.LAST_ACTIVITY_TTL_S)
 
 
 def _refreshed(signal: Signal, now_ms: int) -> Signal:
