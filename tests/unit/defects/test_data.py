@@ -28,7 +28,7 @@ def bar(name: str, buy: float, sell: float, price: float = 100.0, t: int = T) ->
 
 
 def aggregator(spot: int, perp: int) -> Aggregator:
-    kinds: list[Kind] = ["spot"] * spot + ["perp"] * perp
+    kinds: list[Kind] = ["spot" if i < spot else "perp" for i in range(spot + perp)]
     markets = [Market(f"V{i}:btc", f"V{i}", "BTC", "USDT", kind) for i, kind in enumerate(kinds)]
     return Aggregator(markets, f"V{spot}")
 
@@ -114,7 +114,7 @@ def test_D8_D36_windows_are_seconds_whatever_the_candles() -> None:
 def test_D9_an_unknown_market_is_not_spot() -> None:
     directory = Directory({"BTC"})
     assert directory.base_of("NEW:btcusd") is None
-    directory.update([Market("NEW:btcusd-0626", "NEW", "BTC", "USD", "future")])  # type: ignore[arg-type]
+    directory.update([Market("NEW:btcusd-0626", "NEW", "BTC", "USD", "future")])
     assert directory.base_of("NEW:btcusd-0626") is None
     assert directory.of_base("BTC") == []
 

@@ -73,7 +73,8 @@ def persistent(stream: int, seed: int, count: int) -> Floats:
     for length in (10, 100, 1000, 10_000):
         sums = np.cumsum(noise(stream + 8, seed + length, count + length))
         total = total + 0.35 * (sums[length:] - sums[:-length]) / np.sqrt(length)
-    return total / np.sqrt(1.0 + 4 * 0.35**2)
+    total /= np.sqrt(1.0 + 4 * 0.35**2)
+    return total
 
 
 def noise_market(days: int, seed: int, *, tails: float = 0.8, common: float = 0.9) -> Market:
