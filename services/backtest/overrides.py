@@ -14,15 +14,30 @@ from services.strategy.params import Params
 
 _TYPES = typing.get_type_hints(Params)
 MOST_COMBINATIONS = 10_000
+LEAST = {"lookback_s": 14_400, "pattern_s": 60, "hist_min": 60, "range_candles": 1, "warm_min": 1}
 
 
 def params_with(values: Mapping[str, Any]) -> Params:
     """The defaults with some values replaced. Raises `BacktestError` for values out of range."""
-    for name, value in values.items():
+    params = dataclasses.replace(Params(), **values)
+    for name, value in dataclasses.asdict(params).items():
         numbers = value if isinstance(value, tuple) else (value,)
-        if name.endswith(("_s", "_min", "_w")) and any(number < 0 for number in numbers):
-            raise BacktestError(f"--set {name}={value}: a time is not negative")
-    return dataclasses.replace(Params(), **values)
+        least = LEAST.get(name, 1 if name.endswith(("_w", "_windows")) else 0)
+        timed = name.endswith(("_s", "_min", "_w", "_windows"))
+        if timed and (not numbers or min(numbers) < least):
+            raise BacktestError(f"{name}={value}: must be at least {least}")
+    for name in ("div_windows", "ctx_windows"):
+        unknown = set(getattr(params, name)) - set(params.scale_windows)
+        if unknown:
+            raise BacktestError(
+                f"{name}={getattr(params, name)}: only windows of scale_windows, "
+                f"{params.scale_windows}, have a scale"
+            )
+    if len(params.ctx_windows) != len(params.ctx_weights):
+        raise BacktestError("ctx_windows and ctx_weights must be equally many")
+    if list(params.scale_windows) != sorted(set(params.scale_windows)):
+        raise BacktestError(f"scale_windows={params.scale_windows}: must grow")
+    return params
 
 
 def parse_all(option: str, texts: Sequence[str]) -> dict[str, Any]:
