@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from logging import getLogger
 
 import msgspec
@@ -124,6 +124,7 @@ class Outbox:
         slip = self._slip(symbol)
         slip.state = state
         slip.messages.append((names.STATUS, _encode(message)))
+        self._wake.set()
 
     def afterwards(self, symbol: str, action: Callable[[], None]) -> None:
         """Do something once what was told about the symbol so far is written."""
@@ -188,12 +189,13 @@ class Outbox:
         if turned and self._refresh:
             for symbol in self._to_refresh():
                 slips.setdefault(symbol, Slip()).key = True
-        async with self._redis.pipeline(transaction=True) as pipe:
-            for symbol, slip in slips.items():
-                self._ask(pipe, symbol, slip, now_ms)
-            slotted = self._write_slots(pipe, slips, now_ms) if turned and self._limits else None
-            _write_common(pipe, alerts, counts, now_ms if turned else None)
-            answers: list[Any] = await pipe.execute() if pipe.command_stack else []
+        commands = [self._ask(symbol, slip, now_ms) for symbol, slip in slips.items()]
+        slotted = None
+        if turned and self._limits is not None:
+            slotted, confirming = self._confirm_slots(slips, now_ms)
+            commands += confirming
+        commands += _common(alerts, counts, now_ms if turned else None)
+        answers = await transact(self._redis, commands)
         # Only now is it written; what came in meanwhile stays for the next time.
         self._turned = self._turned and not turned
         self._counts -= counts
@@ -274,16 +276,16 @@ class Outbox:
         }
 
 
-def _write_common(
-    pipe: Pipeline, alerts: list[bytes], counts: Counter[str], turned_ms: int | None
-) -> None:
+def _common(
+    alerts: Sequence[bytes], counts: Counter[str], turned_ms: int | None
+) -> Iterator[Command]:
     for alert in alerts:
-        tell(pipe, alert)
+        yield from told(alert)
     for name, by in counts.items():
-        pipe.incrby(names.stat(name), by)
-        pipe.expire(names.stat(name), names.DAY_S, nx=True)
+        yield ("INCRBY", names.stat(name), by)
+        yield ("EXPIRE", names.stat(name), names.DAY_S, "NX")
     if turned_ms is not None:
-        pipe.set(names.LAST_ACTIVITY, iso(turned_ms), ex=names.LAST_ACTIVITY_TTL_S)
+        yield ("SET", names.LAST_ACTIVITY, iso(turned_ms), "EX", names.LAST_ACTIVITY_TTL_S)
 
 
 def _refreshed(signal: Signal, now_ms: int) -> Signal:

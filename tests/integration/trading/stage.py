@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,31 +49,33 @@ class Prices(NamedTuple):
     vsell: float
 
 
-class Tape:
-    """A scenario whose signal comes in second `signal_t`, on one spot market and one perpetual."""
-
-    _made: dict[str, list[dict[str, Prices]]] = {}
-
-    def __init__(self, base: str, scenario: str, signal_t: int) -> None:
-        self.base = base
-        self.start = signal_t - SIGNAL_AT
-        if scenario not in self._made:
-            self._made[scenario] = list(self._rows(scenario))
-        self._seconds = self._made[scenario]
-
-    @staticmethod
-    def _rows(scenario: str) -> Iterator[dict[str, Prices]]:
-        for s in scenarios.generate(scenarios.SCENARIOS[scenario]).seconds():
-            flows = {
-                "SPOT": (s.spot_delta, s.spot_volume),
-                "BINANCE_FUTURES": (s.perp_delta, s.perp_volume),
-            }
-            yield {
+@functools.cache
+def prices_of(scenario: str) -> list[dict[str, Prices]]:
+    """Per second of a scenario: exchange -> prices."""
+    found = []
+    for s in scenarios.generate(scenarios.SCENARIOS[scenario]).seconds():
+        flows = {
+            "SPOT": (s.spot_delta, s.spot_volume),
+            "BINANCE_FUTURES": (s.perp_delta, s.perp_volume),
+        }
+        found.append(
+            {
                 exchange: Prices(
                     s.open, s.high, s.low, s.close, (volume + delta) / 2, (volume - delta) / 2
                 )
                 for exchange, (delta, volume) in flows.items()
             }
+        )
+    return found
+
+
+class Tape:
+    """A scenario whose signal comes in second `signal_t`, on one spot market and one perpetual."""
+
+    def __init__(self, base: str, scenario: str, signal_t: int) -> None:
+        self.base = base
+        self.start = signal_t - SIGNAL_AT
+        self._seconds = prices_of(scenario)
 
     def bars(self, t: int) -> list[Bar]:
         """Both markets' bars of second `t`, UTC."""

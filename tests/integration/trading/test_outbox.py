@@ -1,12 +1,29 @@
+"""What is published, and by whom it may be written."""
+
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import msgspec
+import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from services.core import names
 from services.core.records import Signal
+from services.core.transaction import Command, transact
+from services.signal_validator import Limits
+from services.trading.leases import Leases
 from services.trading.outbox import Outbox
 from tests.unit.test_signal_validator import signal as a_signal
+
+OTHERS = ("AUSDT", "BUSDT", "CUSDT")
+
+
+async def history(redis: Redis, symbol: str) -> list[Signal]:
+    raw = await redis.lrange(names.history(symbol), 0, -1)
+    return [msgspec.json.decode(data, type=Signal) for data in raw]
 
 
 async def test_what_is_published_says_when_it_went_out(redis: Redis) -> None:
@@ -26,3 +43,122 @@ async def test_what_is_published_says_when_it_went_out(redis: Redis) -> None:
     (stored,) = await redis.lrange(names.history(signal.symbol), 0, -1)
     assert stored == message["data"]
     assert await redis.get(names.stat("signals_published")) == b"1"
+
+
+async def test_a_signal_is_published_once_though_the_answer_was_lost(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lose(redis: Redis, commands: Sequence[Command]) -> list[Any]:
+        monkeypatch.undo()
+        await transact(redis, commands)
+        raise RedisConnectionError("connection lost")
+
+    monkeypatch.setattr("services.trading.outbox.transact", lose)
+    outbox = Outbox(redis, now_ms=lambda: 1_000, limits=Limits())
+    signal = a_signal()
+    outbox.announce(signal)
+    with pytest.raises(RedisConnectionError):
+        await outbox.flush()
+    await outbox.flush()
+    assert len(await history(redis, signal.symbol)) == 1
+    assert await redis.get(names.stat("signals_published")) == b"1"
+
+
+async def test_s10_a_replica_that_lost_its_lease_changes_nothing(redis: Redis) -> None:
+    signal = a_signal()
+    old, new = (Leases(redis, [signal.symbol], name) for name in ("old", "new"))
+    await old.turn()
+    late = Outbox(redis, now_ms=lambda: 1_000, fence=old.fence)
+    state, key = names.state(signal.symbol), names.signal(signal.symbol)
+    recorded: list[str] = []
+
+    await redis.hdel(names.REPLICAS, "old")
+    await redis.delete(names.lease(signal.symbol))
+    await new.turn()
+    outbox = Outbox(redis, now_ms=lambda: 2_000, fence=new.fence)
+    outbox.put(state, b"newer", symbol=signal.symbol)
+    outbox.show(signal)
+    await outbox.flush()
+    shown = await redis.get(key)
+
+    late.put(state, b"older", symbol=signal.symbol)
+    late.announce(signal)
+    late.withdraw(signal.symbol)
+    late.afterwards(signal.symbol, lambda: recorded.append("late"))
+    late.turn()
+    await late.flush()
+    assert await redis.get(state) == b"newer"
+    assert await redis.get(key) == shown
+    assert await history(redis, signal.symbol) == []
+    assert recorded == []
+
+
+async def test_what_was_held_back_goes_out_when_the_lease_is_renewed(redis: Redis) -> None:
+    signal = a_signal()
+    leases = Leases(redis, [signal.symbol], "one")
+    await leases.turn()
+    outbox = Outbox(redis, now_ms=lambda: 1_000, fence=leases.fence)
+    await redis.flushall()
+    outbox.announce(signal)
+    await outbox.flush()
+    assert await history(redis, signal.symbol) == []
+    await leases.turn()
+    await outbox.flush()
+    assert len(await history(redis, signal.symbol)) == 1
+
+
+def told(outbox: Outbox) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    outbox.on_refused = lambda signal, reason: found.append((signal.signal_id, reason))
+    return found
+
+
+async def test_an_entry_needs_a_slot_among_those_of_all_replicas(redis: Redis) -> None:
+    signal = a_signal()
+    taken = list(OTHERS)
+    other = Outbox(redis, now_ms=lambda: 1_000, slots=lambda: taken, limits=Limits())
+    other.turn()
+    await other.flush()
+    outbox = Outbox(redis, now_ms=lambda: 1_000, limits=Limits())
+    refused = told(outbox)
+    known: list[frozenset[str]] = []
+    outbox.on_slots = known.append
+    outbox.announce(signal)
+    outbox.show(signal)
+    await outbox.flush()
+    assert refused == [(signal.signal_id, "no free slot")]
+    assert await history(redis, signal.symbol) == []
+
+    taken.remove("CUSDT")
+    other.turn()
+    await other.flush()
+    outbox.announce(signal)
+    await outbox.flush()
+    assert len(await history(redis, signal.symbol)) == 1
+    outbox.turn()
+    await outbox.flush()
+    assert known[-1] == {"AUSDT", "BUSDT", signal.symbol}
+
+
+async def test_a_slot_nobody_confirms_is_free_after_a_while(redis: Redis) -> None:
+    clock = {"ms": 1_000}
+    dead = Outbox(redis, now_ms=lambda: 1_000, slots=lambda: OTHERS, limits=Limits())
+    dead.turn()
+    await dead.flush()
+    outbox = Outbox(redis, now_ms=lambda: clock["ms"], limits=Limits())
+    clock["ms"] = 152_000
+    outbox.announce(a_signal())
+    await outbox.flush()
+    assert len(await history(redis, a_signal().symbol)) == 1
+
+
+async def test_all_replicas_together_publish_no_more_than_twenty_entries_a_minute(
+    redis: Redis,
+) -> None:
+    limits = Limits(max_open_positions=100, per_minute=2)
+    boxes = [Outbox(redis, now_ms=lambda: 1_000, limits=limits) for _ in range(3)]
+    refused = [told(box) for box in boxes]
+    for i, box in enumerate(boxes):
+        box.announce(a_signal(signal_id=f"id-{i}", symbol=OTHERS[i]))
+        await box.flush()
+    assert refused == [[], [], [("id-2", "too many entries in a minute")]]
