@@ -38,7 +38,7 @@ ensure_venv
 cd "$ROOT"
 export PATH=$ROOT/.local/venv/bin:$PATH
 if [[ $part != unit && $part != lint ]]; then
-    "$VENV_PYTHON" -m scripts.stack install
+    "$VENV_PYTHON" -m scripts.stack install --browser
     # Redis and InfluxDB, if this machine has none of its own.
     export PATH=$PATH:$ROOT/.local/debian/bin
 fi

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from types import ModuleType, TracebackType
 
-from scripts.stack import native
+from scripts.stack import browser, native
 from scripts.stack.progress import Progress
 from scripts.stack.running import Options, Running, StackError, Started
 
@@ -30,6 +30,8 @@ def main(arguments: list[str]) -> int:
             return _down()
         if chosen.command == "install":
             native.install(ROOT, Progress())
+            if chosen.browser:
+                browser.ensure(ROOT / ".local", Progress())
             return 0
         return _up(chosen)
     except StackError as error:
@@ -58,7 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     mode = up.add_mutually_exclusive_group()
     mode.add_argument("--native", action="store_true", help="local processes, even with an engine")
     mode.add_argument("--docker", action="store_true", help="containers, or fail")
-    commands.add_parser("install", description="Fetch Redis, InfluxDB and freqtrade, no more.")
+    install = commands.add_parser(
+        "install", description="Fetch Redis, InfluxDB and freqtrade, no more."
+    )
+    install.add_argument("--browser", action="store_true", help="and Chromium, for the tests")
     commands.add_parser("down", prog="down.sh", description="Stop everything that `up.sh` started.")
     return parser
 

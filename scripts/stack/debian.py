@@ -11,6 +11,7 @@ import platform
 import shlex
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +19,14 @@ from scripts.stack.progress import Progress
 from scripts.stack.running import StackError
 
 PACKAGES = ("redis-server", "redis-tools", "influxdb")
+PROGRAMS = {name: f"usr/bin/{name}" for name in ("redis-server", "influxd")}
 # The C library must be the one of the loader that is already running.
 NEVER_UNPACK = ("libc6_",)
 APT_TIMEOUT_S = 300
+
+
+class NotFetched(Exception):
+    """Packages could not be fetched; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +50,49 @@ def ensure(local: Path, progress: Progress) -> Programs:
     if programs := find(local):
         return programs
     folder = local / "debian"
+    try:
+        fetch(folder, PACKAGES, PROGRAMS, "redis, influxdb", progress)
+    except NotFetched as error:
+        raise StackError(_remedy(str(error))) from error
+    programs = _in_folder(folder / "bin")
+    if programs is None:
+        raise StackError(_remedy("the packages fetched do not run on this machine"))
+    tidy(folder)
+    return programs
+
+
+def fetch(
+    folder: Path,
+    packages: Sequence[str],
+    programs: Mapping[str, str],
+    name: str,
+    progress: Progress,
+) -> None:
+    """Unpack `packages` and what they need into `folder`, with starters for `programs` in `bin`.
+
+    `programs`: name -> path in the package; `name`: what progress is told about. Raises
+    `NotFetched`.
+    """
     if missing := [tool for tool in ("apt-get", "dpkg-deb") if not shutil.which(tool)]:
-        raise StackError(_remedy(f"{' and '.join(missing)} not found"))
-    progress.say("redis, influxdb", "fetching Debian's packages")
-    for name in ("state/lists/partial", "cache/archives/partial", "log"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        raise NotFetched(f"{' and '.join(missing)} not found")
+    progress.say(name, "fetching Debian's packages")
+    for part in ("state/lists/partial", "cache/archives/partial", "log"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
     _apt(folder, "update")
     _apt(
         folder,
         *("install", "--yes", "--download-only", "--reinstall", "--no-install-recommends"),
-        *PACKAGES,
+        *packages,
     )
-    progress.say("redis, influxdb", "unpacking")
+    progress.say(name, "unpacking")
     unpack(folder / "cache" / "archives", folder / "root")
-    write_starters(folder / "bin", folder / "root")
-    programs = _in_folder(folder / "bin")
-    if programs is None:
-        raise StackError(_remedy("the packages fetched do not run on this machine"))
+    write_starters(folder / "bin", folder / "root", programs)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what is of no use once the programs run."""
     shutil.rmtree(folder / "cache")
     shutil.rmtree(folder / "state")
-    return programs
 
 
 def unpack(archives: Path, root: Path) -> None:
@@ -78,21 +107,25 @@ def unpack(archives: Path, root: Path) -> None:
     temporary.rename(root)
 
 
-def write_starters(folder: Path, root: Path) -> None:
+def write_starters(folder: Path, root: Path, programs: Mapping[str, str] = PROGRAMS) -> None:
     """Scripts in `folder` that run the programs in `root` with the libraries found there.
 
     The search path is set for these programs alone: the rest of the machine keeps its own.
     """
     triplet = f"{platform.machine()}-linux-gnu"
-    places = (root / "usr/lib" / triplet, root / "lib" / triplet, root / "usr/lib", root / "lib")
+    places = [root / "usr/lib" / triplet, root / "lib" / triplet, root / "usr/lib", root / "lib"]
+    # Sound libraries keep a private one in a folder of its own, which they know by its whole path.
+    places += [place / "pulseaudio" for place in places]
     libraries = ":".join(str(place) for place in places if place.is_dir())
+    # A machine without fonts gets those that came along.
+    fonts = f"FONTCONFIG_SYSROOT={shlex.quote(str(root))} " if (root / "etc/fonts").is_dir() else ""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("redis-server", "influxd"):
+    for name, program in programs.items():
         starter = folder / name
-        program = shlex.quote(str(root / "usr/bin" / name))
-        path = shlex.quote(libraries)
+        command = f"{fonts}exec {shlex.quote(str(root / program))}"
         starter.write_text(
-            f'#!/bin/sh\nLD_LIBRARY_PATH={path} exec {program} "$@"\n', encoding="utf-8"
+            f'#!/bin/sh\nLD_LIBRARY_PATH={shlex.quote(libraries)} {command} "$@"\n',
+            encoding="utf-8",
         )
         starter.chmod(0o755)
 
@@ -123,9 +156,9 @@ def _apt(folder: Path, *arguments: str) -> None:
         )
     except subprocess.CalledProcessError as error:
         lines = [line for line in error.output.splitlines() if line.startswith("E:")]
-        raise StackError(_remedy("; ".join(lines[:3]) or "apt-get failed")) from error
+        raise NotFetched("; ".join(lines[:3]) or "apt-get failed") from error
     except subprocess.TimeoutExpired as error:
-        raise StackError(_remedy(f"apt-get took over {APT_TIMEOUT_S} s")) from error
+        raise NotFetched(f"apt-get took over {APT_TIMEOUT_S} s") from error
 
 
 def _in_folder(folder: Path) -> Programs | None:

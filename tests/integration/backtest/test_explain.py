@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from aggr_server.influx import InfluxClient
+from aggr_server.points import BARS, gap_line
+from aggr_server.wire import Gap
 from services.backtest.explain import explain
 from services.backtest.explain_page import document
 from services.backtest.explain_store import ExplainError, find
@@ -79,13 +81,13 @@ async def test_bars_that_have_changed_since_show_and_are_explained(
     recorded = await record(influx, "S2")
     # A market's bars of the last ten minutes before the decision are lost, and its gap is known.
     gone_s = recorded.entry_t - 600
-    line = "VENUE_A:btc-usd"
-    for t in range(gone_s, recorded.entry_t + 1):
-        await influx.write(
-            [f"trades_1s,market={line} vbuy=0,vsell=0 {t}"], retention_policy="rp_1s"
-        )
-    await influx.write([f"gaps,market={line},reason=restart from_s={gone_s}i,"
-                        f"to_s={recorded.entry_t}i {gone_s}"])  # fmt: skip
+    name = "VENUE_A:btc-usd"
+    silent = [
+        f"{BARS.measurement},market={name} vbuy=0,vsell=0 {t}"
+        for t in range(gone_s, recorded.entry_t + 1)
+    ]
+    await influx.write(silent, retention_policy=BARS.retention_policy)
+    await influx.write([gap_line(Gap(name, gone_s, recorded.entry_t, "restart"))])
     entry = await explain(influx, StrategySettings(), recorded.entry_id, now_s())
     assert entry.comparison.verdict in ("close", "different")
     assert any("VENUE_A:btc-usd had a gap" in cause for cause in entry.comparison.causes)
