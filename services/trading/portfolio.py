@@ -37,6 +37,9 @@ class Portfolio:
         self._updated_ms: int | None = None
         self._error = "has not answered yet"
         self._open: dict[str, Trade] = {}
+        self._day = -1
+        self._profits: dict[int, float] = {}  # trade -> unrealised profit, quote
+        self._carried: dict[int, float] = {}  # the same as of the last midnight
         self.reserved: frozenset[str] = frozenset()
         self.mode: Literal["live", "paper", "backtest"] = "paper"
         self.daily_loss_reached = False
@@ -63,15 +66,27 @@ class Portfolio:
     def update(
         self, opened: Sequence[Trade], closed: Iterable[Trade], equity: float, dry_run: bool
     ) -> None:
-        """Take over what freqtrade answered. `equity`: stake currency, open profits included."""
-        self._updated_ms = self._now_ms()
+        """Take over what freqtrade answered. `equity`: stake currency, open profits included.
+
+        The day's result is that of all trades since 00:00 UTC. What those that were open then had
+        gained before is left out as far as it was seen; deposits and withdrawals do not count.
+        """
+        before_ms, self._updated_ms = self._updated_ms, self._now_ms()
         self._error = ""
+        if self._day != self._updated_ms // DAY_MS:
+            seen = before_ms is not None and self._updated_ms - before_ms <= KNOWN_FOR_MS
+            self._carried = self._profits if seen else {}
+            self._day = self._updated_ms // DAY_MS
+        self._profits = {t.trade_id: t.profit_abs or 0.0 for t in opened}
         self.mode = "paper" if dry_run else "live"
         self._open = {s: t for t in opened if (s := symbol_of_pair(t.pair))}
         midnight = self._updated_ms - self._updated_ms % DAY_MS
-        result = sum(
-            t.close_profit_abs or 0.0 for t in closed if (t.close_timestamp or 0) >= midnight
-        ) + sum(t.profit_abs or 0.0 for t in opened)
+        profits = self._profits | {
+            t.trade_id: t.close_profit_abs or 0.0
+            for t in closed
+            if (t.close_timestamp or 0) >= midnight
+        }
+        result = sum(profit - self._carried.get(trade, 0.0) for trade, profit in profits.items())
         at_midnight = equity - result
         self.daily_loss_reached = at_midnight > 0 and result <= -self._max_daily_loss * at_midnight
 

@@ -93,6 +93,13 @@ class Reconciler:
             return False
         if self._desk.portfolio.problem:
             _log.info("freqtrade answers %s", kv(dry_run=config.dry_run, open=len(opened)))
+        wanted = self._desk.validator.limits.max_open_positions
+        if 0 < config.max_open_trades < wanted:
+            text = (
+                f"freqtrade opens {config.max_open_trades:.0f} trades at most, the strategy "
+                f"{wanted}: raise max_open_trades or lower SQUEEZEFLOW_MAX_OPEN_POSITIONS"
+            )
+            self._desk.alert("warning", "too_few_slots", text, every_s=86_400)
         self._desk.portfolio.update(opened, closed, balance.total, config.dry_run)
         for trader in self._desk.traders.values():
             if trader.live:

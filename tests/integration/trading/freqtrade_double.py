@@ -38,6 +38,7 @@ class FreqtradeDouble:
         self.opened: list[dict[str, Any]] = []
         self.closed: list[dict[str, Any]] = []
         self.dry_run = True
+        self.max_open_trades = 5.0
         self.status = 200
         app = web.Application()
         app.router.add_get("/api/v1/{what}", self._answer)
@@ -66,7 +67,11 @@ class FreqtradeDouble:
         answers: dict[str, Any] = {
             "ping": {"status": "pong"},
             "health": {"last_process": None, "last_process_ts": 5},
-            "show_config": {"dry_run": self.dry_run, "state": "running", "max_open_trades": 5.0},
+            "show_config": {
+                "dry_run": self.dry_run,
+                "state": "running",
+                "max_open_trades": self.max_open_trades,
+            },
             "status": self.opened,
             "trades": {
                 "trades": self.closed,

@@ -115,3 +115,19 @@ async def test_no_entry_while_the_portfolio_is_not_known(
             assert await runner.shown() is None
     assert await redis.get(names.stat("signals_rejected:RISK_LIMIT")) == b"1"
     assert await influx.query("SELECT * FROM strategy_signals") == []
+
+
+async def test_fewer_trades_in_freqtrade_than_in_the_strategy_are_told_once(
+    connections: Connections, redis: Redis, influx: InfluxClient, tmp_path: Path
+) -> None:
+    tape = Tape("S5")
+    await store(influx, tape, 0, BEGIN)
+    async with FreqtradeDouble() as double:
+        double.max_open_trades = 2.0
+        async with runner_of(double, connections, tape, tmp_path) as runner:
+            await runner.start(BEGIN)
+            for _ in range(3):
+                assert await runner.app.reconciler.once()
+    told = [raw for raw in await redis.lrange(names.ALERTS, 0, -1) if b"too_few_slots" in raw]
+    assert len(told) == 1
+    assert b"SQUEEZEFLOW_MAX_OPEN_POSITIONS" in told[0]

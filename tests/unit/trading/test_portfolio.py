@@ -57,6 +57,18 @@ def test_an_unreachable_engine_is_a_problem_until_it_answers(clock: Clock) -> No
     assert portfolio.problem == ""
 
 
+@pytest.mark.parametrize(("before", "reached"), [(-80.0, False), (40.0, True)])
+def test_what_a_trade_had_gained_before_midnight_is_not_of_today(
+    clock: Clock, before: float, reached: bool
+) -> None:
+    portfolio = Portfolio(integrated=True, now_ms=clock)
+    clock.ms = NOON + DAY_MS // 2 - 30_000
+    portfolio.update([trade(profit_abs=before)], [], 1000.0, dry_run=True)
+    clock.ms += 60_000
+    portfolio.update([trade(profit_abs=-30.0)], [], 1000.0 - 30.0 - before, dry_run=True)
+    assert portfolio.daily_loss_reached is reached
+
+
 def test_the_loss_that_ends_a_day_is_a_setting(clock: Clock) -> None:
     lost = trade(is_open=False, close_timestamp=NOON - 1, close_profit_abs=-20.0)
     for limit, reached in ((0.03, False), (0.02, True)):
@@ -73,8 +85,10 @@ def test_without_integration_there_is_nothing_to_know(clock: Clock) -> None:
 def test_the_day_ends_at_six_percent_of_the_equity_at_midnight(
     clock: Clock, loss: float, reached: bool
 ) -> None:
-    today = trade(is_open=False, close_timestamp=NOON - 1, close_profit_abs=loss + 10)
-    yesterday = trade(is_open=False, close_timestamp=NOON - DAY_MS, close_profit_abs=-500.0)
+    today = trade(trade_id=2, is_open=False, close_timestamp=NOON - 1, close_profit_abs=loss + 10)
+    yesterday = trade(
+        trade_id=3, is_open=False, close_timestamp=NOON - DAY_MS, close_profit_abs=-500.0
+    )
     opened = trade(profit_abs=-10.0)
     portfolio = Portfolio(integrated=True, now_ms=clock)
     portfolio.update([opened], [today, yesterday], 1000.0 + loss, dry_run=True)
