@@ -287,14 +287,15 @@ class _Feed:
         self.track = part.track
         trades = part.trades
         self._trades: list[int] = trades.tolist()
-        self._intervals: list[int] = np.diff(trades, prepend=self.track.last).tolist()
+        before = np.concatenate(([self.track.last], trades[:-1]))
+        self._intervals: list[int] = (trades - before).tolist() if len(trades) else []
         self._at: list[int] = np.searchsorted(trades, edges).tolist()
         self._longest = max(self._intervals, default=0)
-        before, n = t % 60, len(part.volume)
-        rows = np.zeros(-(-(before + n) // 60) * 60)
-        rows[before : before + n] = part.volume
-        if before:
-            rows[before - 1] = self.track.minute_volume
+        into_minute, n = t % 60, len(part.volume)
+        rows = np.zeros(-(-(into_minute + n) // 60) * 60)
+        rows[into_minute : into_minute + n] = part.volume
+        if into_minute:
+            rows[into_minute - 1] = self.track.minute_volume
         self._volumes: list[float] = np.cumsum(rows.reshape(-1, 60), axis=1)[:, -1].tolist()
 
     def minute(self, k: int) -> None:

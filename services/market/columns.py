@@ -31,11 +31,23 @@ class MarketColumns:
 
     def bar(self, i: int, t: int) -> Bar | None:
         """Second `t` at index `i`; None without a trade."""
-        buy, sell = float(self.buy[i]), float(self.sell[i])
+        buy, sell = self.buy.item(i), self.sell.item(i)
         if buy + sell <= 0.0:
             return None
-        o, h, low, c = (float(p[i]) for p in (self.open, self.high, self.low, self.close))
-        return Bar(t, self.market.market, o, h, low, c, buy, sell, 0, 0, 0.0, 0.0)
+        return Bar(
+            t,
+            self.market.market,
+            self.open.item(i),
+            self.high.item(i),
+            self.low.item(i),
+            self.close.item(i),
+            buy,
+            sell,
+            0,
+            0,
+            0.0,
+            0.0,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +67,10 @@ class Columns:
         """Second `t` as the live loop gets it."""
         i = t - self.from_s
         found = {m.market.market: bar for m in self.markets if (bar := m.bar(i, t)) is not None}
-        silent = frozenset(g.market for g in self.gaps if g.from_s <= t < g.to_s)
+        gaps = self.gaps
+        silent = (
+            frozenset(g.market for g in gaps if g.from_s <= t < g.to_s) if gaps else frozenset()
+        )
         return ClosedBars(t, {self.base: found}, silent=silent)
 
 

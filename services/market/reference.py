@@ -63,9 +63,8 @@ class Reference:
         traded = bars.get(self.market) if self.market else None
         if traded is None:
             return Candle(*[self.close] * 4) if self.close is not None else None
-        candle = Candle(
-            *(p * self.factor for p in (traded.open, traded.high, traded.low, traded.close))
-        )
+        f = self.factor
+        candle = Candle(traded.open * f, traded.high * f, traded.low * f, traded.close * f)
         self.close = candle.close
         return candle
 

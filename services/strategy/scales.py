@@ -125,9 +125,12 @@ class ChangeScale:
 
 def scale_of(scale: dict[int, float], seconds: int) -> float:
     """Scale of a change over any number of seconds: the largest window not longer, times root."""
-    fitting = [w for w in scale if 60 * w <= seconds] or [min(scale)]
-    w = max(fitting)
-    return scale[w] * sqrt(seconds / (60 * w))
+    fitting = 0
+    for w in scale:
+        if fitting < w and 60 * w <= seconds:
+            fitting = w
+    fitting = fitting or min(scale)
+    return scale[fitting] * sqrt(seconds / (60 * fitting))
 
 
 def gap_scale(

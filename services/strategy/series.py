@@ -132,6 +132,8 @@ class SecondWindow:
 
     def hole_ages(self) -> list[list[int]]:
         """Runs of holes as [oldest, newest] ages in seconds before the newest second."""
+        if self.length < 2 or self.holes_in(self.length - 1) == 0.0:
+            return []
         flags = np.diff(self.slice(self.holes, self.length), prepend=0.0)
         flags[0] = 0.0
         edges = np.diff(flags > 0.0, prepend=False, append=False).nonzero()[0].tolist()
