@@ -49,7 +49,8 @@ class ReplicaPulse(Pulse):
 def together(own: Heartbeat, beats: dict[str, Heartbeat], leases: Leases) -> Heartbeat:
     """The heartbeat of the service. `beats`: replica -> its own, none too old."""
     ordered = sorted(beats.values(), key=lambda beat: beat.ts_ms)
-    details = _merged([own.details, *(beat.details for beat in ordered)])
+    leading = [beat.details for beat in ordered if beat.details.get("states")]
+    details = _merged(leading or [own.details])
     details["replicas"] = {
         name: sorted(beat.details.get("states", {})) for name, beat in sorted(beats.items())
     }

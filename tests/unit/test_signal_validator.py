@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from services.core.records import Signal
-from services.signal_validator import Facts, Reason, SignalValidator
+from services.signal_validator import Facts, Memory, Reason, SignalValidator
 
 NOW = 1_700_000_000_000
 GOOD_FACTS = Facts(now_ms=NOW, last_price=100.0, price_age_s=0)
@@ -203,3 +203,54 @@ def test_ten_entries_an_hour_in_a_symbol() -> None:
     assert verdict(s, replace(GOOD_FACTS, now_ms=at), v) == Reason.RATE_LIMITED
     other = signal(signal_id="x", setup_id="x", ts_ms=at, symbol="ETHUSDT")
     assert verdict(other, replace(GOOD_FACTS, now_ms=at), v) == ""
+
+
+def reason_of(validator: SignalValidator, **changes: Any) -> Reason | None:
+    rejection = validator.check(signal(**changes), GOOD_FACTS)
+    return None if rejection is None else rejection.reason
+
+
+def test_who_decides_next_goes_on_from_the_memory_of_who_decided_before() -> None:
+    first, second = SignalValidator(), SignalValidator()
+    first.accepted(signal(), NOW)
+    stored = msgspec.json.encode(first.memory("BTCUSDT"))
+    second.remember("BTCUSDT", msgspec.json.decode(stored, type=Memory))
+    assert reason_of(second) is Reason.DUPLICATE
+    assert reason_of(second, signal_id="id-2") is Reason.DUPLICATE
+    assert reason_of(second, signal_id="id-2", setup_id="BTC:1:2") is Reason.DUPLICATE
+    assert reason_of(second, signal_id="id-2", setup_id="BTC:1:2", symbol="ETHUSDT") is None
+
+
+def test_the_hours_entries_are_counted_over_a_change_of_leader() -> None:
+    first, second = SignalValidator(), SignalValidator()
+    for i in range(10):
+        first.accepted(signal(signal_id=f"e-{i}", setup_id=f"s-{i}"), NOW - 1_000_000 + i)
+    second.remember("BTCUSDT", first.memory("BTCUSDT"))
+    assert reason_of(second, action="SHORT", invalidation_price=101.0, stop_price=102.0) is (
+        Reason.RATE_LIMITED
+    )
+
+
+@pytest.mark.parametrize(
+    ("ended_ms", "expected"), [(30_000, None), (60_000, Reason.DUPLICATE), (None, Reason.DUPLICATE)]
+)
+def test_published_signals_are_recalled_and_cancelled_ones_free_again(
+    ended_ms: int | None, expected: Reason | None
+) -> None:
+    validator = SignalValidator()
+    entry = signal(ts_ms=NOW - 90_000, refreshed_ms=NOW - 90_000, valid_until_ms=NOW - 30_000)
+    ended = [] if ended_ms is None else [msgspec.structs.replace(
+        entry, event="CANCEL", refreshed_ms=entry.ts_ms + ended_ms)]  # fmt: skip
+    validator.recall("BTCUSDT", [entry, *ended])
+    assert reason_of(validator, signal_id="id-2") is expected
+    assert reason_of(validator) is Reason.DUPLICATE
+
+
+def test_what_is_older_than_a_day_is_forgotten() -> None:
+    validator = SignalValidator()
+    validator.accepted(signal(signal_id="old", setup_id="old"), NOW - 86_400_001)
+    validator.accepted(signal(), NOW)
+    memory = validator.memory("BTCUSDT")
+    assert list(memory.ids) == ["id-1"]
+    assert list(memory.setups) == ["BTC:1:1"]
+    assert memory.entries == [NOW]
