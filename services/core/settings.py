@@ -58,6 +58,10 @@ class StrategySettings(FreqtradeSettings, frozen=True, kw_only=True):
     squeezeflow_lookback_hours: Annotated[
         int, Meta(ge=4, le=24, description="hours of one-second bars in the window, at least 4")
     ] = 4
+    squeezeflow_backfill: Annotated[
+        bool,
+        Meta(description="true: missing minutes are filled from Binance's candles, as a makeshift"),
+    ] = False
     squeezeflow_timeframe: Annotated[
         str,
         Meta(pattern="^(1m|5m|15m|30m)$", description="candle of the price patterns: 1m to 30m"),

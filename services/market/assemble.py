@@ -16,6 +16,9 @@ SETTLE_MS = 500
 KEEP_S = 900
 """Seconds handed out for which a changed bar can still be compared with what it was."""
 
+REBUILD_S = 10
+"""A gap that has been filled is worth reading the past anew from this length on."""
+
 FORGET_AFTER_S = 10
 """A collector silent for longer is not waited for."""
 
@@ -97,6 +100,9 @@ class Assembler:
         self._late: dict[str, dict[str, Late]] = {}
         self._late_ms = 0
         self.next_t: int | None = None
+        self.outdated: set[str] = set()
+        """Bases of which seconds that were handed out have become better known since: the sum is
+        right, up to `KEEP_S` late, but not the time at which it came."""
         self.late_bars = 0
         self.lost_bars = 0
 
@@ -149,6 +155,12 @@ class Assembler:
         if gap.reason == FORCED_ORDERS_ONLY:
             return
         gaps = self._gaps.setdefault(gap.market, {})
+        known = gaps.get((gap.reason, gap.from_s))
+        if known is not None and self.next_t is not None:
+            filled_s = min(known.to_s, self.next_t) - max(gap.to_s, gap.from_s)
+            base = self._base_of(gap.market) if filled_s >= REBUILD_S else None
+            if base is not None:
+                self.outdated.add(base)
         gaps[gap.reason, gap.from_s] = gap
         while len(gaps) > _MOST_GAPS:
             del gaps[next(iter(gaps))]
@@ -231,6 +243,7 @@ class Assembler:
         done = self._done.get(bar.time)
         if done is None:
             self.lost_bars += 1
+            self.outdated.add(base)
             return
         buy, sell = done.take(bar)
         if bar.vbuy == buy and bar.vsell == sell:

@@ -62,7 +62,7 @@ class Kline(NamedTuple):
 
 def serves(market: Market) -> bool:
     """Whether there are such candles of the market; coin-margined contracts have none."""
-    return market.exchange in URLS and "_" not in market.market
+    return market.exchange in URLS and "_" not in market.market.partition(":")[2]
 
 
 def parse(body: bytes) -> list[Kline]:

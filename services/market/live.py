@@ -35,6 +35,9 @@ PING_AFTER_S = 3.0
 HOLD_MS = 2000
 """Seconds that are being read back are waited for this long."""
 
+GAPS_S = 86_400
+"""Gaps begun this long before may still go on, or may have been filled meanwhile."""
+
 RETRY_CAP_S = 5.0
 MAX_SPANS = 64
 
@@ -212,7 +215,7 @@ class BarFeed:
         while True:
             try:
                 bars = await self._history.bars(self._markets(), from_s, span.to_s)
-                gaps = await self._history.gaps(self._markets(), from_s, span.to_s)
+                gaps = await self._history.gap_records(self._markets(), from_s - GAPS_S, span.to_s)
                 break
             except InfluxError as error:
                 _log.error("reading back refused %s", kv(from_s=from_s, error=error))
@@ -237,11 +240,14 @@ class BarFeed:
                 continue
             try:
                 bars = await self._history.bars(self._markets(), next_t, to_s)
+                gaps = await self._history.gap_records(self._markets(), next_t - GAPS_S, to_s)
             except (InfluxError, InfluxUnavailable) as error:
                 self._influx_outage.failed(error)
                 continue
             self._influx_outage.over()
             if not self.live:
+                for gap in gaps:
+                    self._assembler.add_gap(gap)
                 self._assembler.merge(bars)
                 self._complete_to = to_s
                 self._news.set()

@@ -25,7 +25,9 @@ from services.freqtrade_client import FreqtradeClient
 from services.influx_signal_manager import InfluxSignalManager
 from services.market import markets
 from services.market.assemble import Assembler
+from services.market.backfill import Backfill
 from services.market.history import History
+from services.market.klines import Klines
 from services.market.live import DATABASE_LAG_S, BarFeed
 from services.market.markets import Directory
 from services.signal_validator import Limits, SignalValidator
@@ -43,6 +45,7 @@ from services.trading.reconcile import Reconciler
 from services.trading.recording import LeaderRecord
 from services.trading.roles import Roles
 from services.trading.signals import FAST_TTL_S, SLOW_TTL_S
+from services.trading.stale import Staleness
 from services.trading.standby import BEHIND_S, Handover
 from services.trading.symbol import SymbolTrader
 
@@ -105,6 +108,11 @@ class App:
         self._blocking: Redis = redis_client(settings, socket_timeout_s=None)
         self.influx = InfluxClient(settings)
         self.history = History(self.influx)
+        self.backfill = (
+            Backfill(self.influx, self.history, Klines(settings.exchange_gateway))
+            if settings.squeezeflow_backfill
+            else None
+        )
         self.freqtrade = FreqtradeClient(settings)
         self.record = InfluxSignalManager(self.influx)
         redis_at = f"{settings.redis_host}:{settings.redis_port}"
@@ -166,6 +174,7 @@ class App:
             self.outbox,
             self.loader,
             self.handover,
+            self._make_staleness(lag_s),
             known=self._classified,
             parallel=settings.squeezeflow_parallel_processing,
             on_live=self.reconciler.ask,
@@ -218,6 +227,19 @@ class App:
             now_ms=self.now_ms,
             influx_outage=self._influx_outage,
             lag_s=lag_s,
+            backfill=self.backfill,
+        )
+
+    def _make_staleness(self, lag_s: float) -> Staleness:
+        return Staleness(
+            self.assembler,
+            self.directory,
+            self.backfill,
+            execution_exchange=self.settings.squeezeflow_execution_exchange,
+            leads=self.leases.keeps,
+            now_ms=self.now_ms,
+            influx_outage=self._influx_outage,
+            lag_s=lag_s,
         )
 
     def _make_cycle(self) -> Cycle:
@@ -254,6 +276,8 @@ class App:
             await self._write_last()
         finally:
             await self.freqtrade.close()
+            if self.backfill is not None:
+                await self.backfill.close()
             await self.influx.close()
             await self.redis.aclose()
             await self._blocking.aclose()

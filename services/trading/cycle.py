@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -14,6 +15,7 @@ from services.strategy.types import State
 from services.trading.desk import Desk
 from services.trading.outbox import Outbox
 from services.trading.stages import KEPT, Stages, spread
+from services.trading.warmup import shortage
 
 CURRENT_WITHIN_S = 5
 
@@ -67,6 +69,7 @@ class Cycle:
         self._slowest_s = slowest_s
         self._now_ms = now_ms
         self.last_t = 0
+        self._frozen = 0
         self.stages = Stages()
         feed.on_arrival = self.stages.arrived
         outbox.on_written = self._written
@@ -109,6 +112,10 @@ class Cycle:
     def _details(self) -> dict[str, object]:
         traders = [t for t in self._desk.traders.values() if t.live]
         stages = self.stages.figures()
+        if len(traders) != self._frozen:
+            # What was loaded stays; to look through it again and again takes long.
+            gc.freeze()
+            self._frozen = len(traders)
         return {
             "states": {t.names.symbol: str(t.engine.state) for t in traders},
             "last_second": self.last_t,
@@ -118,5 +125,8 @@ class Cycle:
             "stages_ms": stages,
             "processed_after_ms": spread(self._lags_ms),
             "source": "redis" if self._feed.live else "influx",
+            "warmup": {
+                t.names.symbol: lack.details() for t in traders if (lack := shortage(t)) is not None
+            },
             "coverage": {t.names.symbol: round(t.aggregator.coverage, 3) for t in traders},
         }

@@ -226,7 +226,10 @@ class Desk:
         self.outbox.announce(signal)
         self.outbox.show(signal)
         baselines.write_pending(self.outbox, trader, signal.signal_id)
-        self.record.record(signal, entry.record)
+        count = trader.filled_minutes
+        self.record.record(
+            signal, {**entry.record, "backfilled_minutes": count} if count else entry.record
+        )
         _log.info(
             "signal %s",
             kv(
@@ -341,6 +344,7 @@ class Desk:
             fence=self._leases.fence(trader.names.symbol),
             published_ms=trader.published_ms,
             epoch=trader.engine.epoch,
+            note=_note(trader),
             entry_window_s=trader.params.entry_window_s,
         )
 
@@ -365,3 +369,8 @@ class Desk:
             daily_loss_reached=self.portfolio.daily_loss_reached,
             executor=executor,
         )
+
+
+def _note(trader: SymbolTrader) -> str:
+    count = trader.filled_minutes
+    return f"scales rest on {count} backfilled minutes" if count else ""

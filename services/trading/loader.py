@@ -16,8 +16,8 @@ from aggr_server.log import kv
 from aggr_server.wire import Gap, Market
 from services.core import names
 from services.core.outage import Outage
-from services.influx_signal_manager import iso
 from services.market.aggregate import Aggregator, preferred_market
+from services.market.backfill import Backfill
 from services.market.bars import ClosedBars
 from services.market.history import CHUNK_S, History
 from services.market.markets import Directory
@@ -25,6 +25,7 @@ from services.strategy.types import Entry, Minute
 from services.trading.desk import Desk
 from services.trading.standby import STATE_MAX_AGE_S, Handover
 from services.trading.symbol import Saved, SymbolTrader
+from services.trading.warmup import shortage
 
 SCALE_MINUTES = 1681
 EPOCH_MAX_AGE_S = 4 * 3600
@@ -52,6 +53,7 @@ class Loader:
         now_ms: Callable[[], int],
         influx_outage: Outage,
         lag_s: float = 3.0,
+        backfill: Backfill | None = None,
     ) -> None:
         self._influx_outage = influx_outage
         self._desk = desk
@@ -63,18 +65,20 @@ class Loader:
         self._batch = batch
         self._now_ms = now_ms
         self._lag_s = lag_s
+        self._backfill = backfill
 
-    async def load(self, trader: SymbolTrader, *, lead: bool = True) -> None:
+    async def load(self, trader: SymbolTrader, *, lead: bool = True, anew: bool = False) -> None:
         """Load until it succeeds, then let the symbol go live, or follow it without deciding.
 
         The backlog, which starts with the second after those loaded, is worked off on the way.
+        `anew`: because the database knows better; no saved state is put onto it.
         """
         delay_s = 1.0
-        while not await self._try(trader, lead=lead):
+        while not await self._try(trader, lead=lead, anew=anew):
             await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
             delay_s = min(RETRY_CAP_S, delay_s * 2)
 
-    async def _try(self, trader: SymbolTrader, *, lead: bool) -> bool:
+    async def _try(self, trader: SymbolTrader, *, lead: bool, anew: bool) -> bool:
         trader.reset()
         markets = self._directory.of_base(trader.names.base)
         if not markets:
@@ -88,7 +92,7 @@ class Loader:
         until = trader.backlog[0].t - 1
         try:
             saved = None
-            if lead:
+            if lead and not anew:
                 saved = await self._handover.saved(trader, until + 1 - STATE_MAX_AGE_S)
             await self._replay(trader, markets, until, saved, lead=lead)
             if saved is not None and saved.t > until:
@@ -122,7 +126,7 @@ class Loader:
         lead: bool,
     ) -> None:
         start = (until + 1 - trader.params.lookback_s) // 60 * 60
-        minutes = await self._preload(trader, markets, start, until)
+        start = await self._preload(trader, markets, start, until)
         gaps = await self._history.gaps(markets, start, until + 1)
         stepped = 0
         async for closed in self._seconds(trader.names.base, markets, gaps, start, until + 1):
@@ -140,16 +144,23 @@ class Loader:
             stepped += 1
             if stepped % self._batch == 0:
                 await asyncio.sleep(0)
-        self._report(trader, minutes, start, until, resumed=saved is not None, lead=lead)
+        self._report(trader, resumed=saved is not None, lead=lead)
 
     async def _preload(
         self, trader: SymbolTrader, markets: Sequence[Market], start: int, until: int
     ) -> int:
+        """Load what is older than the seconds; the second at which these begin."""
         trader.aggregator = Aggregator(markets, self._exchange)
         reference = preferred_market(markets, self._exchange)
         from_s = start - (SCALE_MINUTES - trader.params.lookback_s // 60) * 60
         minutes: list[Minute] = []
-        if reference is not None:
+        if reference is not None and self._backfill is not None:
+            end = (until + 1) // 60 * 60
+            filled = await self._backfill.minutes(markets, reference, from_s, end)
+            start = max(start, filled.whole_from)
+            trader.filled, trader.usable_at = filled.minutes, filled.usable_at
+            minutes = filled.table.axis(start)
+        elif reference is not None:
             minutes = await self._history.minutes(markets, reference, from_s, start)
         base = trader.names.base
         trader.oi = await self._history.open_interest(base, from_s, until + 1)
@@ -157,7 +168,7 @@ class Loader:
         trader.engine.preload_minutes(minutes)
         volumes = await self._history.volumes(markets, start - 86_400, start)
         trader.aggregator.seed(volumes, minutes[-1].close if minutes else None)
-        return len(minutes)
+        return start
 
     async def _seconds(
         self, base: str, markets: Sequence[Market], gaps: Sequence[Gap], start: int, end: int
@@ -193,38 +204,25 @@ class Loader:
             return None
         return value.encode() if isinstance(value, str) else value
 
-    def _report(
-        self,
-        trader: SymbolTrader,
-        minutes: int,
-        start: int,
-        until: int,
-        *,
-        resumed: bool,
-        lead: bool,
-    ) -> None:
-        view = trader.engine
-        have = minutes + ((until + 1 - start) // 60 if view.t is not None else 0)
-        need = trader.params.warm_min
+    def _report(self, trader: SymbolTrader, *, resumed: bool, lead: bool) -> None:
+        symbol, loaded = trader.names.symbol, trader.engine.loaded
         _log.info(
             "history loaded %s",
             kv(
-                symbol=trader.names.symbol,
-                minutes=have,
-                state=view.state,
+                symbol=symbol,
+                minutes=loaded.minutes,
+                seconds=loaded.seconds,
+                backfilled=len(trader.filled),
+                state=trader.engine.state,
                 resumed=resumed,
                 lead=lead,
                 markets=len(self._directory.of_base(trader.names.base)),
             ),
         )
-        if minutes + trader.params.lookback_s // 60 < need or view.t is None:
-            missing = need - have
+        lack = shortage(trader) if lead else None
+        if lack is not None and lack.holds_up:
+            details = lack.details()
             _log.warning(
                 "too little history, no decisions yet %s",
-                kv(
-                    symbol=trader.names.symbol,
-                    minutes=have,
-                    needed=need,
-                    warm_at=iso((until + max(0, missing) * 60) * 1000),
-                ),
+                kv(symbol=symbol, warm_at=details["warm_at"] or "unknown", **lack.missing),
             )

@@ -7,13 +7,13 @@ import functools
 from collections.abc import Callable
 from logging import getLogger
 
-from aggr_server.log import kv
 from services.strategy.types import State
 from services.trading.crew import Crew, Part
 from services.trading.desk import Desk
 from services.trading.leases import Leases
 from services.trading.loader import Loader
 from services.trading.outbox import Outbox
+from services.trading.stale import Staleness
 from services.trading.standby import Handover
 from services.trading.symbol import SymbolTrader
 
@@ -37,6 +37,7 @@ class Roles:
         outbox: Outbox,
         loader: Loader,
         handover: Handover,
+        stale: Staleness,
         *,
         known: asyncio.Event,
         parallel: bool,
@@ -48,6 +49,7 @@ class Roles:
         self._outbox = outbox
         self._loader = loader
         self._handover = handover
+        self._stale = stale
         self._known = known
         self._on_live = on_live
         self._on_lost = on_lost
@@ -59,6 +61,7 @@ class Roles:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._crew: Crew | None = None
         self._unled_since: float | None = None
+        self.unled_after_s = UNLED_AFTER_S
         leases.on_taken, leases.on_lost = self._taken, self._lost
         leases.on_renumbered = self._renumbered
 
@@ -125,29 +128,32 @@ class Roles:
         symbol = trader.names.symbol
 
         async def lead() -> None:
-            if await self._handover.take(trader):
+            ready, anew = await self._handover.take(trader), False
+            while True:
+                if not ready:
+                    self._loading.add(symbol)
+                    self._idle.clear()
+                    await self._known.wait()
+                    async with self._limit:
+                        await self._loader.load(trader, anew=anew)
+                    self._loading.discard(symbol)
+                    if not self._loading:
+                        self._idle.set()
                 self._on_live()
-                return
-            self._loading.add(symbol)
-            self._idle.clear()
-            await self._known.wait()
-            async with self._limit:
-                await self._loader.load(trader)
-            self._loading.discard(symbol)
-            if not self._loading:
-                self._idle.set()
-            self._on_live()
+                await self._stale.until(trader)
+                ready, anew = False, True
 
         return lead
 
     def _follow(self, trader: SymbolTrader) -> Part:
         async def follow() -> None:
-            if trader.standby:
-                return
-            await self._known.wait()
-            async with self._one_by_one:
-                await self._idle.wait()  # what is led comes first
-                await self._loader.load(trader, lead=False)
+            while True:
+                if not trader.standby:
+                    await self._known.wait()
+                    async with self._one_by_one:
+                        await self._idle.wait()  # what is led comes first
+                        await self._loader.load(trader, lead=False)
+                await self._stale.until(trader)
 
         return follow
 
@@ -177,8 +183,7 @@ class Roles:
                 self._unled_since = None
                 continue
             self._unled_since = self._unled_since or loop.time()
-            if loop.time() - self._unled_since >= UNLED_AFTER_S:
+            if loop.time() - self._unled_since >= self.unled_after_s:
                 remedy = "raise SQUEEZEFLOW_MAX_SYMBOLS or start another strategy-runner"
                 text = f"nobody decides for {', '.join(shares.unled)}: {remedy}"
                 self._desk.alert("critical", "symbols_not_led", text)
-                _log.debug("symbols not led %s", kv(symbols=",".join(shares.unled)))

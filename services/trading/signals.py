@@ -41,6 +41,7 @@ class Context(NamedTuple):
     published_ms: int
     epoch: str
     entry_window_s: int
+    note: str = ""
 
 
 class Holding(msgspec.Struct, kw_only=True):
@@ -136,7 +137,7 @@ def entry_signal(who: Names, entry: Entry, reference: Reference, context: Contex
         oi={"state": entry.oi_state, "z": entry.oi_z},
         cvd=_cvd(entry.spot_cvd, entry.perp_cvd, context.epoch, entry.t),
         coverage=entry.coverage,
-        reasoning=entry.reasoning[:REASONING_LENGTH],
+        reasoning=_noted(entry.reasoning, context.note),
         mode=context.mode,
         fence=context.fence,
         bar_published_ms=context.published_ms,
@@ -196,6 +197,12 @@ def cancel_signal(signal: Signal, reason: str, now_ms: int) -> Signal:
     return msgspec.structs.replace(
         signal, event="CANCEL", refreshed_ms=now_ms, valid_until_ms=now_ms, reasoning=reason
     )
+
+
+def _noted(reasoning: str, note: str) -> str:
+    if not note:
+        return reasoning[:REASONING_LENGTH]
+    return f"{reasoning[: REASONING_LENGTH - len(note) - 2]}; {note}"
 
 
 def _cvd(spot: float, perp: float, epoch: str, t: int) -> dict[str, float | int | str]:

@@ -81,6 +81,8 @@ class SymbolTrader:
         self.last: Second | None = None
         self.published_ms = 0
         self.unsaved = False
+        self.filled: tuple[int, ...] = ()
+        self.usable_at: int | None = None
         self._cvds: deque[tuple[int, float, float]] = deque(maxlen=CVD_KEPT_S)
 
     def stand_by(self) -> None:
@@ -91,6 +93,20 @@ class SymbolTrader:
             self.unsaved = False
         elif not self.standby:
             self.reset()
+
+    def pause(self) -> None:
+        """Let the seconds wait from here on, to be loaded anew."""
+        self.live = self.standby = False
+        self.backlog.clear()
+        self.arrived.clear()
+
+    @property
+    def filled_minutes(self) -> int:
+        """Minutes in the scales' history that come from candles, not from collectors."""
+        if not self.filled or self.engine.t is None:
+            return 0
+        oldest = self.engine.t - 60 * (self.params.hist_min + max(self.params.scale_windows))
+        return sum(t > oldest for t in self.filled)
 
     def put_aside(self, closed: ClosedBars) -> None:
         """Keep a second until it is used."""
