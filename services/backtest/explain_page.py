@@ -207,7 +207,9 @@ def _moments(explanation: Explanation) -> Iterator[Moment]:
             if reset.get(key):
                 yield Moment(int(reset[key]), name)
         tests = reset.get("tests")
-        words = f"reset {reset.get('reset_type', '')}" + (f", {tests} tests" if tests else "")
+        words = f"reset {reset.get('reset_type', '')}" + (
+            f", {tests} test{'s' * (tests > 1)}" if tests else ""
+        )
         if reset.get("reset_t"):
             yield Moment(int(reset["reset_t"]), words)
     yield Moment(signal.t + 1, "exit" if signal.action == "CLOSE" else "entry")

@@ -163,7 +163,12 @@ function marketChart(element, market, seenElement) {
       to: (to - market.start) / market.step });
   }
 
-  function showAll() { scale.setVisibleLogicalRange({ from: -0.5, to: market.count + 1 }); }
+  function showAll() {
+    const fit = () => scale.setVisibleLogicalRange({ from: -0.5, to: market.count + 1 });
+    fit();
+    // What has come into view may need wider axes, which push the first bars out.
+    requestAnimationFrame(() => requestAnimationFrame(fit));
+  }
 
   /** Show the last `seconds`, or around the middle of what is seen. */
   function span(seconds) {

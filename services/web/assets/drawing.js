@@ -218,7 +218,9 @@ const drawing = (() => {
         context.lineTo(Math.min(width, b), y);
         context.stroke();
         context.setLineDash([]);
-        label(context, level.name, Math.min(width - 80, Math.max(50, b - 50)), y, text, panel);
+        // At opposite ends, because both lie close together.
+        const at = level.strong ? Math.min(width, b) - 50 : a - 50;
+        label(context, level.name, Math.max(50, at), y, text, panel);
       }
     }, false);
   }
