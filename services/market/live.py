@@ -87,6 +87,16 @@ class BarFeed:
         silent_ms = self._now_ms() - self._last_message_ms
         return self._subscribed.is_set() and silent_ms < SILENT_MS
 
+    @property
+    def late_bars(self) -> int:
+        """Bars that came after their second; their volume went into the next one."""
+        return self._assembler.late_bars
+
+    @property
+    def lost_bars(self) -> int:
+        """Bars that came too late even for that."""
+        return self._assembler.lost_bars
+
     def parts(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
         """What has to run for `closed` to return; whatever is away is tried again for ever."""
         return (self._follow_redis, self._follow_influx, self._read_back)

@@ -125,6 +125,8 @@ class Cycle:
             "stages_ms": stages,
             "processed_after_ms": spread(self._lags_ms),
             "source": "redis" if self._feed.live else "influx",
+            "late_bars": self._feed.late_bars,
+            "lost_bars": self._feed.lost_bars,
             "warmup": {
                 t.names.symbol: lack.details() for t in traders if (lack := shortage(t)) is not None
             },

@@ -1,4 +1,5 @@
 import time
+from pathlib import Path
 
 import msgspec
 from redis.asyncio import Redis
@@ -10,6 +11,7 @@ from services.core.records import Heartbeat
 from services.core.settings import ServiceSettings
 from services.influx_signal_manager import InfluxSignalManager, point_key
 from services.performance_monitor import PerformanceMonitor
+from tests.integration.trading.harness import Runner, Tape, store
 from tests.unit.test_signal_validator import signal
 
 
@@ -100,3 +102,22 @@ async def test_latency_is_that_of_stored_signals_and_of_their_fills(
     analytics = await manager.analytics(end_ms, end_ms + 60_000)
     assert analytics["by_score_tier"]["medium"]["pnl_percentage_median"] == 2.0
     assert analytics == found["signals"]
+
+
+async def test_bars_that_come_late_are_counted_and_their_flow_is_not_lost(
+    connections: Connections, redis: Redis, influx: InfluxClient, tmp_path: Path
+) -> None:
+    tape = Tape("S6")
+    begin = 20_000
+    await store(influx, tape, 0, begin)
+    async with Runner(connections, tape, tmp_path) as runner:
+        await runner.start(begin)
+        await runner.play(begin + 1, begin + 3)
+        late = [msgspec.structs.replace(b, vbuy=b.vbuy + 5.0) for b in tape.bars(begin + 2)[:1]]
+        before = runner.btc.engine.c_spot
+        await runner.publish(begin + 3, amended=late)
+        await runner.taken(begin + 3)
+        own = sum(bar.vbuy - bar.vsell for bar in tape.bars(begin + 3)[:2])
+        assert abs(runner.btc.engine.c_spot - before - own - 5.0) < 1e-6
+        details = runner.app.cycle._details()
+        assert (details["late_bars"], details["lost_bars"]) == (1, 0)

@@ -47,7 +47,7 @@ def transitions(name: str) -> list[tuple[int, State, State]]:
 
 
 @pytest.mark.parametrize("expected", TRADES, ids=lambda row: str(row[0]))
-def test_a_squeeze_is_traded_to_the_second(expected: tuple[Any, ...]) -> None:
+def test_S1_to_S5_a_squeeze_is_traded_to_the_second(expected: tuple[Any, ...]) -> None:
     name, direction, div, reset, kind, entered, left, reason, score, parts, factor, leverage = (
         expected
     )
@@ -78,7 +78,7 @@ def test_rising_open_interest_is_strong() -> None:
     assert entry.oi_z == pytest.approx(5.9, abs=0.05)
 
 
-def test_a_divergence_that_price_breaks_is_never_traded() -> None:
+def test_S6_a_divergence_that_price_breaks_is_never_traded() -> None:
     assert transitions("S6") == [(9923, W, D), (11649, D, W)]
     last = events_of("S6")[-1]
     assert isinstance(last, Transition)
