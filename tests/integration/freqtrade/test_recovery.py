@@ -51,7 +51,7 @@ def test_killed_and_started_again_it_keeps_its_trade_and_enters_no_second(
     assert runner.fill(signal.signal_id, "closed").reason == "sf_range_break"
 
 
-def test_lost_claims_do_not_lead_to_a_second_trade(
+def test_D67_lost_claims_do_not_lead_to_a_second_trade(
     bot: Bot, runner: Runner, bot_redis: RedisServer
 ) -> None:
     signal = open_trade(runner)

@@ -70,7 +70,7 @@ async def test_a_replica_that_is_not_ready_takes_only_what_nobody_else_may(redis
     assert sizes(one, two) == [3, 2]
 
 
-async def test_symbols_beyond_all_limits_have_no_leader_and_are_named(redis: Redis) -> None:
+async def test_D58_symbols_beyond_all_limits_have_no_leader_and_are_named(redis: Redis) -> None:
     one, two = (Leases(redis, SYMBOLS, name, limit=2) for name in ("one", "two"))
     await settle(one, two)
     assert sizes(one, two) == [2, 2]

@@ -34,7 +34,7 @@ def runner_of(
     )
 
 
-async def test_an_unknown_open_position_is_adopted_with_its_flow_from_the_database(
+async def test_D73_an_unknown_open_position_is_adopted_with_its_flow_from_the_database(
     connections: Connections, redis: Redis, influx: InfluxClient, tmp_path: Path
 ) -> None:
     tape = Tape("S6")
