@@ -23,7 +23,7 @@ from services.market.history import CHUNK_S, History
 from services.market.markets import Directory
 from services.strategy.types import Entry, Minute
 from services.trading.desk import Desk
-from services.trading.standby import STATE_MAX_AGE_S, Handover
+from services.trading.standby import BEHIND_S, STATE_MAX_AGE_S, Handover
 from services.trading.symbol import Saved, SymbolTrader
 from services.trading.warmup import shortage
 
@@ -90,6 +90,9 @@ class Loader:
         while not trader.backlog:
             await trader.next_one()
         until = trader.backlog[0].t - 1
+        # What they bring late of seconds before is in the database, and would count twice.
+        for i, waiting in enumerate(trader.backlog):
+            trader.backlog[i] = waiting._replace(late={})
         try:
             saved = None
             if lead and not anew:
@@ -129,8 +132,11 @@ class Loader:
         start = await self._preload(trader, markets, start, until)
         gaps = await self._history.gaps(markets, start, until + 1)
         stepped = 0
+        newest: list[ClosedBars] = []
         async for closed in self._seconds(trader.names.base, markets, gaps, start, until + 1):
-            if not lead or (saved is not None and closed.t <= saved.t):
+            if not lead and closed.t > until - BEHIND_S:
+                newest.append(closed)
+            elif not lead or (saved is not None and closed.t <= saved.t):
                 if (second := trader.aggregate(closed)) is not None:
                     trader.remember(second)
                 if saved is not None and closed.t == saved.t:
@@ -144,6 +150,8 @@ class Loader:
             stepped += 1
             if stepped % self._batch == 0:
                 await asyncio.sleep(0)
+        # What is only followed stays behind the newest state of its leader from the start.
+        trader.backlog.extendleft(reversed(newest))
         self._report(trader, resumed=saved is not None, lead=lead)
 
     async def _preload(
