@@ -48,6 +48,8 @@ def describe(history: History, machine: Machine, params: Params) -> dict[str, An
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, tuple):
+        return [_finite(inner) for inner in value]
     if isinstance(value, float) and not isfinite(value):
         return None
     return value
