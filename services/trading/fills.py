@@ -26,7 +26,7 @@ from services.trading.symbol import SymbolTrader
 
 CATASTROPHIC_STOP = "CATASTROPHIC_STOP"
 OWN_EXIT = "sf_"
-BLOCK_MS = 1000
+BLOCK_MS = 250
 IDLE_MS = 300
 BATCH = 100
 REMEMBERED = 10_000
