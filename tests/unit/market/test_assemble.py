@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggr_server.wire import FORCED_ORDERS_ONLY, Bar, ClosedSecond, Gap
-from services.market.assemble import Assembler, Span
+from services.market.assemble import KEEP_S, Assembler, Span
 
 T = 1_000_000
 
@@ -97,6 +97,29 @@ def test_a_later_record_of_a_gap_replaces_the_earlier_one() -> None:
     a.offer(message(T, 1, bar(T), gaps=[Gap("A:btc", T, T + 2, "disconnect")]))
     a.offer(message(T + 1, 2, bar(T + 1), gaps=[Gap("A:btc", T, T, "disconnect")]))
     assert [second.silent for second in a.take(0)] == [frozenset(), frozenset()]
+
+
+def test_a_long_gap_that_was_filled_makes_what_was_handed_out_outdated() -> None:
+    a = assembler()
+    a.start_at(T)
+    for to_s in (T + 5, T + 60):
+        a.add_gap(Gap("A:btc", T, to_s, "reconnect"))
+    a.take(0, complete_to=T + 60)
+    a.add_gap(Gap("A:btc", T, T + 55, "reconnect"))
+    assert a.outdated == set()
+    a.add_gap(Gap("A:btc", T, T, "reconnect"))
+    assert a.outdated == {"BTC"}
+
+
+def test_a_change_too_late_to_be_compared_makes_what_was_handed_out_outdated() -> None:
+    a = assembler()
+    a.start_at(T)
+    while a.next_t is not None and a.next_t < T + KEEP_S + 10:
+        a.take(0, complete_to=T + KEEP_S + 10)
+    a.merge([bar(T + 300)])
+    assert a.outdated == set()
+    a.merge([bar(T)])
+    assert (a.outdated, a.lost_bars) == ({"BTC"}, 1)
 
 
 def test_missing_forced_orders_do_not_silence_a_market() -> None:
