@@ -154,10 +154,11 @@ def check(position: Position, history: History, params: Params, *, degraded: boo
     else:
         _count_flows(position, history, params)
     held[RANGE_BREAK] = held[RANGE_BREAK] + 1 if broken else 0
-    needed = _needed(params)
-    for reason in REASONS:
-        if held[reason] >= needed[reason]:
-            return reason
+    if any(held.values()):
+        needed = _needed(params)
+        for reason in REASONS:
+            if held[reason] >= needed[reason]:
+                return reason
     if params.max_hold_s and _elapsed(position, history) >= params.max_hold_s:
         return MAX_HOLD
     if params.gap_exit_enabled and position.gap_s >= params.gap_exit_s:
@@ -172,8 +173,21 @@ def _count_flows(position: Position, history: History, params: Params) -> None:
     position.best_spot = max(position.best_spot, change)
     against = history.context_sign == -s
     held[LTF_INVALIDATION] = held[LTF_INVALIDATION] + 1 if against else 0
+    if params.cti_fast_z > 0.0 and not _leaving(history, s, params):
+        for reason in (FLOW_REVERSAL, FLOW_REVERSAL_GIVEBACK, CVD_TREND):
+            held[reason] = 0
+        return
     for reason, holds in conditions(position, measure(position, history, params), params).items():
         held[reason] = held[reason] + 1 if holds else 0
+
+
+def _leaving(history: History, direction: int, params: Params) -> bool:
+    """Whether spot traders have lately gone against the position, which every flow exit needs."""
+    window = history.seconds
+    if not window.whole(FAST_S, params.hole_max):
+        return False
+    change = window.c_spot[window.last] - window.c_spot[window.last - FAST_S]
+    return direction * change < 0.0
 
 
 def _needed(params: Params) -> dict[str, int]:

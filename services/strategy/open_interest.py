@@ -37,6 +37,8 @@ UNAVAILABLE = Confirmation(OpenInterestState.UNAVAILABLE, None, 0.0)
 
 def log_change(old: Mapping[str, float], new: Mapping[str, float]) -> float | None:
     """Change of ln(open interest) over the exchanges present at both ends; None without any."""
+    if not old or not new:
+        return None
     common = [exchange for exchange in old if exchange in new]
     before = sum(old[exchange] for exchange in common)
     after = sum(new[exchange] for exchange in common)

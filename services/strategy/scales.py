@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
+from itertools import pairwise
 from math import sqrt
 
 import numpy as np
@@ -41,14 +42,17 @@ class SlidingMagnitudes:
 
     def push(self, change: float | None, keep: int) -> None:
         """Add the newest change and drop the oldest ones beyond `keep`."""
-        magnitude = None if change is None else abs(change)
-        self._in_order.append(magnitude)
-        if magnitude is not None:
-            insort(self._sorted, magnitude)
-        while len(self._in_order) > keep:
-            old = self._in_order.popleft()
+        in_order, ordered = self._in_order, self._sorted
+        if change is None:
+            in_order.append(None)
+        else:
+            magnitude = abs(change)
+            in_order.append(magnitude)
+            insort(ordered, magnitude)
+        while len(in_order) > keep:
+            old = in_order.popleft()
             if old is not None:
-                del self._sorted[bisect_left(self._sorted, old)]
+                del ordered[bisect_left(ordered, old)]
 
     def __len__(self) -> int:
         return len(self._sorted)
@@ -76,6 +80,11 @@ class ChangeScale:
         self._p = params
         self._windows = windows
         self._samples = {w: SlidingMagnitudes() for w in windows}
+        # Window, root of its ratio to the one before, samples it needs.
+        self._steps = [
+            (w, sqrt(w / before), max(params.neff_min * w, MIN_SAMPLES + 1))
+            for before, w in pairwise((1, *windows))
+        ]
         self._fast = SlidingMagnitudes()
         self._capacity = params.hist_min + max(params.scale_windows) + 1
         self.activity = 1.0
@@ -84,13 +93,13 @@ class ChangeScale:
 
     def add(self, closes: Closes) -> None:
         """Take in the samples that the newest of `closes` releases from the lag."""
-        values = closes.values
-        end = len(values) - self._p.scale_lag_min
+        at = closes.values.item
+        end = closes.length - self._p.scale_lag_min
+        if end > 1:
+            self._fast.push(at(end - 1) - at(end - 2), self._p.fast_min - 1)
         for w in self._windows:
             if end > w:
-                self.add_change(w, float(values[end - 1] - values[end - 1 - w]), end)
-        if end > 1:
-            self._fast.push(float(values[end - 1] - values[end - 2]), self._p.fast_min - 1)
+                self.add_change(w, at(end - 1) - at(end - 1 - w), end)
 
     def add_change(self, w: int, change: float | None, end: int) -> None:
         """One sample of window `w`; `end`: number of closes outside the lag."""
@@ -98,23 +107,21 @@ class ChangeScale:
 
     def refresh(self, closes: int, *, adaptive: bool = True) -> None:
         """Recompute `sigma` and `scale`; `closes`: number of closes in the history."""
-        previous, previous_w = 0.0, 1
-        for w in self._windows:
-            inherited = previous * sqrt(w / previous_w)
+        previous, sigmas, p = 0.0, self.sigma, self._p
+        for w, root, least in self._steps:
+            inherited = previous * root
             samples = self._samples[w]
-            m = len(samples)
-            if m >= self._p.neff_min * w and m > MIN_SAMPLES:
-                sigma = max(samples.sigma, self._p.scale_floor * inherited)
+            if len(samples) >= least:
+                previous = max(samples.sigma, p.scale_floor * inherited)
                 if w == 1 and samples.median == 0.0:
-                    sigma = 0.0
+                    previous = 0.0
             else:
-                sigma = inherited
-            self.sigma[w] = sigma
-            previous, previous_w = sigma, w
-        end = closes - self._p.scale_lag_min
-        self.activity = self._activity(end) if adaptive else 1.0
+                previous = inherited
+            sigmas[w] = previous
+        end = closes - p.scale_lag_min
+        activity = self.activity = self._activity(end) if adaptive else 1.0
         for w in self._windows:
-            self.scale[w] = self.activity * self.sigma[w]
+            self.scale[w] = activity * sigmas[w]
 
     def _activity(self, end: int) -> float:
         base = self.sigma[1]
