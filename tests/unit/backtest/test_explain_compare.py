@@ -6,7 +6,7 @@ import pytest
 
 from aggr_server.wire import Gap
 from services.backtest.explain import parameters
-from services.backtest.explain_compare import Row, compare
+from services.backtest.explain_compare import Comparison, Row, compare
 from services.backtest.explain_replay import Rebuilt
 from services.backtest.explain_store import Stored
 from services.strategy.params import Params
@@ -29,14 +29,14 @@ def record(**changes: Any) -> dict[str, Any]:
     return {**values, **changes}
 
 
-def judged(recorded: dict[str, Any], rebuilt: dict[str, Any], **found: Any) -> Any:
+def judged(recorded: dict[str, Any], rebuilt: dict[str, Any], **found: Any) -> Comparison:
     signal = Stored(
         signal_id="abcd", symbol="BTCUSDT", action="LONG", ts_ms=T * 1000, t=T, decision=recorded
     )
     return compare(signal, Rebuilt(Params(), t=T, record=rebuilt, **found))
 
 
-def row(found: Any, name: str) -> Row:
+def row(found: Comparison, name: str) -> Row:
     return next(each for each in found.rows if each.name == name)
 
 
