@@ -1,3 +1,7 @@
+import ast
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -51,6 +55,27 @@ async def test_figures_come_from_redis_and_influx(
     assert found["signals"]["total"] == 3
     assert found["signals"]["win_rate"] == 0.5
     assert found["signals"]["pnl_sum"] == 2.0
+
+
+def test_the_documented_call_prints_the_figures(connection_env: dict[str, str]) -> None:
+    call = (
+        "from services.performance_monitor import PerformanceMonitor\n"
+        "monitor = PerformanceMonitor()\n"
+        "print(monitor.get_performance_analytics())\n"
+    )
+    root = Path(__file__).parents[3]
+    ran = subprocess.run(
+        [sys.executable, "-c", call],
+        env={**os.environ, **connection_env, "PYTHONPATH": f"{root}:{root / 'aggr-server'}"},
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert ran.stderr == ""
+    found = ast.literal_eval(ran.stdout)
+    assert found.keys() == {"cycle", "replicas", "stages", "signal_latency", "counters", "signals"}
 
 
 async def test_stages_and_replicas_are_those_of_the_heartbeats(
