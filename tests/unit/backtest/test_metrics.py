@@ -125,9 +125,7 @@ def test_a_result_of_nothing_has_no_made_up_figures() -> None:
 def test_all_figures_of_a_small_run() -> None:
     curve = metrics.curve_of([(0, 1000.0), (DAY, 1010.0), (2 * DAY, 1004.0)])
     trades = [trade(10.0), trade(-6.0, holding_s=180.0)]
-    found = metrics.measure(
-        curve, trades, signals=3, exposed_s=17_280, turnover=1200.0, symbols=1
-    )
+    found = metrics.measure(curve, trades, signals=3, exposed_s=17_280, turnover=1200.0, symbols=1)
     assert found.pnl == 4.0
     assert found.total_return == pytest.approx(0.004)
     assert found.max_drawdown == pytest.approx(-6 / 1010)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -69,7 +70,7 @@ def test_the_states_cover_the_whole_time_without_overlap(runs: Callable[[str], R
     spans = run.ledger.spans["BTCUSDT"]
     assert spans[0].from_s == run.plan.from_s
     assert spans[-1].to_s == run.plan.to_s
-    assert all(a.to_s == b.from_s for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a.to_s == b.from_s for a, b in pairwise(spans))
 
 
 def test_s8_the_same_market_twice_gives_the_same_result_id_for_id(
@@ -137,7 +138,9 @@ def test_fills_come_after_the_delay_and_cost(tapes: Callable[[str], Tape]) -> No
     at_entry, at_exit = perp.close[LEAD_S + entered], perp.close[LEAD_S + left]
     assert trade.entry_price == pytest.approx(at_entry * 1.001)
     assert trade.exit_price == pytest.approx(at_exit * 0.999)
-    assert trade.fees == pytest.approx(0.001 * trade.amount * (trade.entry_price + trade.exit_price))
+    assert trade.fees == pytest.approx(
+        0.001 * trade.amount * (trade.entry_price + trade.exit_price)
+    )
     gross = trade.amount * (trade.exit_price - trade.entry_price)
     assert trade.pnl == pytest.approx(gross - trade.fees)
     assert run.marks[-1][1] == pytest.approx(1000.0 + trade.pnl)

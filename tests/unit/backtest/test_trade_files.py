@@ -147,9 +147,7 @@ def test_other_columns_and_another_order_are_fine(tmp_path: Path) -> None:
         ("", "no column"),
     ],
 )
-def test_an_unusable_file_is_named_with_its_cause(
-    content: str, cause: str, tmp_path: Path
-) -> None:
+def test_an_unusable_file_is_named_with_its_cause(content: str, cause: str, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(BacktestError, match=cause) as raised:
