@@ -199,7 +199,8 @@ def _minutes(columns: Columns, reference: Market, close: float | None) -> Iterat
     for kind in ("spot", "perp"):
         chosen = [m for m in columns.markets if m.market.kind == kind]
         for side in ("buy", "sell"):
-            parts = [by_minute(getattr(m, side)).sum(axis=1) for m in chosen]
+            # From left to right as a database adds, not pairwise as `sum` does.
+            parts = [by_minute(getattr(m, side)).cumsum(axis=1)[:, -1] for m in chosen]
             sums[kind + side] = np.sum(parts, axis=0) if parts else np.zeros(n)
     prices = next(m for m in columns.markets if m.market == reference)
     traded = by_minute(prices.buy) + by_minute(prices.sell) > 0.0
