@@ -16,7 +16,7 @@ from services.core import names
 from services.core.outage import Outage
 from services.trading.lease_script import RELEASE, TURN
 
-LIFE_MS = 1800
+LIFE_MS = 2100
 TURN_S = 0.25
 GUARD_S = 0.05
 """A lease is given up here this much before Redis lets it go: the clocks may drift apart."""

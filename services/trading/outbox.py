@@ -72,6 +72,7 @@ class Outbox:
         self._writing = asyncio.Lock()
         self._shown: dict[str, Signal] = {}
         self._slips: dict[str, Slip] = {}
+        self._under_way: dict[str, Slip] = {}
         self._alerts: deque[bytes] = deque(maxlen=names.ALERTS_LENGTH)
         self._counts: Counter[str] = Counter()
         self._slotted: set[str] = set()
@@ -103,6 +104,7 @@ class Outbox:
         """Write nothing more about the symbol, for which another replica decides now."""
         self._shown.pop(symbol, None)
         self._slips.pop(symbol, None)
+        self._under_way.pop(symbol, None)
         self._slotted.discard(symbol)
 
     def put(
@@ -176,12 +178,15 @@ class Outbox:
         """Write what waits, in one transaction. Raises `redis.exceptions.RedisError`."""
         async with self._writing:
             slips, self._slips = self._slips, {}
+            self._under_way = dict(slips)
             try:
                 await self._write(slips)
             except BaseException:
                 for symbol, slip in slips.items():
                     self._put_back(symbol, slip)
                 raise
+            finally:
+                self._under_way = {}
 
     async def _write(self, slips: dict[str, Slip]) -> None:
         now_ms, turned = self._now_ms(), self._turned
@@ -261,7 +266,8 @@ class Outbox:
             self._slip(symbol).without(entry)
 
     def _put_back(self, symbol: str, slip: Slip) -> None:
-        if self._fence is not None and symbol and not self._fence(symbol):
+        forgotten = symbol not in self._under_way
+        if forgotten or (symbol and self._fence is not None and not self._fence(symbol)):
             return
         self._slips[symbol] = slip.before(self._slips.get(symbol, Slip()))
 

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from redis.asyncio import Redis
@@ -30,12 +30,12 @@ SIGNAL_AT = scenarios.LEAD_S + 2777
 HISTORY_S = 17_400
 BASES = ("BTC", "ETH", "SOL", "XRP", "ADA", "DOGE")
 SYMBOLS = tuple(symbol_of(base) for base in BASES)
-SIDES = {"SPOT": "spot", "BINANCE_FUTURES": "perp"}
+SIDES: dict[str, Literal["spot", "perp"]] = {"SPOT": "spot", "BINANCE_FUTURES": "perp"}
 
 
 def market_of(base: str, exchange: str) -> Market:
-    kind = "spot" if SIDES[exchange] == "spot" else "perp"
-    return Market(f"{exchange}:{base.lower()}usdt", exchange, base, "USDT", kind)
+    """The only market of `base` on the exchange."""
+    return Market(f"{exchange}:{base.lower()}usdt", exchange, base, "USDT", SIDES[exchange])
 
 
 class Prices(NamedTuple):
@@ -262,16 +262,20 @@ class Stage:
                     self.started[told["symbol"]] = time.monotonic()
 
 
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
 async def leaders(redis: Redis) -> dict[str, str]:
     """symbol -> name of the replica that leads it."""
     owners = await redis.mget(*(names.lease(symbol) for symbol in SYMBOLS))
-    return {s: owner.decode() for s, owner in zip(SYMBOLS, owners, strict=True) if owner}
+    return {s: _text(owner) for s, owner in zip(SYMBOLS, owners, strict=True) if owner}
 
 
 async def ready(redis: Redis) -> set[str]:
     """Replicas that could take over any symbol."""
     known = await redis.hgetall(names.REPLICAS)
-    records = {name.decode(): msgspec.json.decode(data) for name, data in known.items()}
+    records = {_text(name): msgspec.json.decode(data) for name, data in known.items()}
     now_ms = time.time() * 1000
     return {name for name, r in records.items() if r["ready"] and r["till"] > now_ms}
 

@@ -93,6 +93,25 @@ async def test_s10_a_replica_that_lost_its_lease_changes_nothing(redis: Redis) -
     assert recorded == []
 
 
+async def test_what_is_forgotten_while_it_is_being_written_is_not_tried_again(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal = a_signal()
+    outbox = Outbox(redis, now_ms=lambda: 1_000)
+
+    async def fail(redis: Redis, commands: Sequence[Command]) -> list[Any]:
+        outbox.forget(signal.symbol)
+        raise RedisConnectionError("connection lost")
+
+    monkeypatch.setattr("services.trading.outbox.transact", fail)
+    outbox.announce(signal)
+    with pytest.raises(RedisConnectionError):
+        await outbox.flush()
+    monkeypatch.undo()
+    await outbox.flush()
+    assert await history(redis, signal.symbol) == []
+
+
 async def test_what_was_held_back_goes_out_when_the_lease_is_renewed(redis: Redis) -> None:
     signal = a_signal()
     leases = Leases(redis, [signal.symbol], "one")
