@@ -190,7 +190,7 @@ class Outbox:
 
     async def _write(self, slips: dict[str, Slip]) -> None:
         now_ms, turned = self._now_ms(), self._turned
-        alerts, counts = list(self._alerts), Counter(self._counts)
+        alerts, counts = list(self._alerts), self._due_counts()
         if turned and self._refresh:
             for symbol in self._to_refresh():
                 slips.setdefault(symbol, Slip()).key = True
@@ -211,8 +211,19 @@ class Outbox:
             self.on_slots(frozenset(name.decode() for name in answers[len(slips)]))
         written = list(slips.items())
         slips.clear()
+        published: list[Signal] = []
         for (symbol, slip), answer in zip(written, answers, strict=False):
+            if answer == WRITTEN:
+                published += slip.announced
             self._settle(symbol, slip, int(answer))
+        if turned:
+            self.on_written(published)
+
+    def _due_counts(self) -> Counter[str]:
+        turns_only = self._counts.keys() == {"cycles"}
+        if turns_only and self._counts["cycles"] < COUNTED_TURNS:
+            return Counter()
+        return Counter(self._counts)
 
     def _ask(self, symbol: str, slip: Slip, now_ms: int) -> Command:
         token = "" if self._fence is None or not symbol else str(self._fence(symbol))
