@@ -17,6 +17,7 @@ Kind = Literal[
     "usd",
     "money",
     "amount",
+    "times",
     "coins",
     "pct",
     "share",

@@ -64,6 +64,7 @@ def page(document: Document) -> str:
 <main>
 <div class="chart" tabindex="0" role="application" aria-label="Chart. Arrows move, plus and minus \
 zoom, n and p go to the next and the previous trade."></div>
+<img class="printed" alt="The chart as it was seen">
 <div class="tables"></div>
 </main>
 <footer><p class="shortcuts">{_shortcuts()}</p><p>{escape(document.credit)} {NOTICE}</p></footer>

@@ -130,6 +130,8 @@ async def test_a_phone_does_not_scroll_sideways(tab: Tab, tmp_path: Path) -> Non
 
 async def test_it_prints(tab: Tab, tmp_path: Path) -> None:
     await tab.open(written(samples.of_trades(60, 3000), tmp_path))
+    await tab.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    await tab.until("document.querySelector('.printed').naturalWidth > 800")
     pdf = await tab.printed()
     assert pdf.startswith(b"%PDF")
     assert pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") >= 2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
+
 from services.backtest.result import BacktestResult, Metrics
 from services.web.document import Figure, Tone
 
@@ -43,7 +45,7 @@ def figures(result: BacktestResult) -> list[Figure]:
     """The key figures, most important first."""
     m = result.metrics
     returns = f"{m.returns_of} returns" if m.returns_of else ""
-    return [
+    found = [
         Figure("Net profit", m.pnl, "money", _tone(m.pnl), f"{100 * m.total_return:+.2f} %"),
         Figure("CAGR", m.cagr, "pct", _tone(m.cagr), "" if m.cagr is not None else "too short"),
         Figure("Sharpe", m.sharpe, "num", note=returns),
@@ -56,6 +58,7 @@ def figures(result: BacktestResult) -> list[Figure]:
         Figure("Trades", m.trades, "int", note=_count(m.signals, "signal")),
         Figure("Fees", m.fees, "amount", note=f"funding {m.funding:+.2f}"),
     ]
+    return [msgspec.structs.replace(f, note=f.note.replace("-", "\u2212")) for f in found]
 
 
 def _drawdown(m: Metrics) -> str:

@@ -47,7 +47,7 @@ def _trades(result: BacktestResult) -> Table:
         Column("Price", "price", "fill of the exit"),
         Column("Reason", "text", "what ended it"),
         Column("Held", "duration"),
-        Column("Lev.", "num"),
+        Column("Lev.", "times", "leverage"),
         Column("Stake", "amount", "margin"),
         Column("Net", "money", "after fees and funding", tone=True),
         Column("On stake", "pct", "net profit over margin", tone=True),

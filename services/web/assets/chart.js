@@ -3,7 +3,7 @@
 /** The panels of one market over one time axis, with a crosshair that speaks. */
 function marketChart(element, market, seenElement) {
   const lib = LightweightCharts;
-  const style = getComputedStyle(document.documentElement);
+  const style = getComputedStyle(element);
   const theme = () => Object.fromEntries(["back", "panel", "line", "text", "soft", "up", "down"]
     .map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
   const COLORS = { spot: "#f2cc60", perp: "#b48ef2", oi: "#7f9bb8", equity: "#6fdcb4",
@@ -198,15 +198,25 @@ function marketChart(element, market, seenElement) {
     const trade = market.trades[i];
     if (trade) {
       const to = trade.to ?? last;
-      const room = Math.max(0.35 * (to - trade.from), 60 * market.step, 3600);
+      const room = Math.max(0.35 * (to - trade.from), 24 * market.step, 3600);
       show(trade.from - room, to + room * 0.5);
     }
     layers.forEach((each) => each.repaint());
   }
 
-  function repaint() {
-    chart.applyOptions(look());
-    layers.forEach((each) => each.repaint());
+  /** All panels with their titles as an image, for paper. */
+  function picture() {
+    const canvas = chart.takeScreenshot(true);
+    const context = canvas.getContext("2d");
+    const ratio = canvas.width / element.clientWidth;
+    context.scale(ratio, ratio);
+    context.font = "600 12px system-ui, sans-serif";
+    context.textBaseline = "top";
+    context.fillStyle = theme().text;
+    boxes.forEach((box, i) => {
+      context.fillText(market.panels[i].title, box.offsetLeft, box.offsetTop + 3);
+    });
+    return canvas.toDataURL("image/png");
   }
 
   function remove() {
@@ -214,5 +224,5 @@ function marketChart(element, market, seenElement) {
     chart.remove();
   }
 
-  return { show, showAll, span, zoom, pan, choose, repaint, remove };
+  return { show, showAll, span, zoom, pan, choose, picture, remove };
 }

@@ -62,9 +62,9 @@ const drawing = (() => {
         context.fillStyle = PHASES[span.phase].color;
         context.fillRect(left, 3, right - left, height - 6);
         if (right - left < MIN_LABEL_PX) continue;
-        const arrow = span.direction > 0 ? "\u25b2 " : span.direction < 0 ? "\u25bc " : "";
-        const bright = ["DIVERGENCE", "ENTRY_READY", "IN_POSITION", "CLOSING", "RESET"];
-        context.fillStyle = bright.includes(span.phase) ? "#0b0e13" : "#8b96a8";
+        const active = SETUP.has(span.phase) || ["IN_POSITION", "CLOSING"].includes(span.phase);
+        const arrow = !active || !span.direction ? "" : span.direction > 0 ? "\u25b2 " : "\u25bc ";
+        context.fillStyle = active ? "#0b0e13" : "#8b96a8";
         context.fillText(arrow + PHASES[span.phase].name, left + 6, height / 2 + 1);
       }
     }, false);
@@ -145,7 +145,9 @@ const drawing = (() => {
         context.strokeStyle = text;
         context.lineWidth = list.length > 200 ? 0.5 : 1.2;
         triangle(context, a, entry, size, trade.side > 0);
-        if (i === chosen()) label(context, trade.text, a, entry + trade.side * 34, text, panel);
+        if (i === chosen()) {
+          label(context, trade.text, a, entry + trade.side * 34, text, panel, width);
+        }
       });
     }, false);
   }
@@ -166,12 +168,12 @@ const drawing = (() => {
     context.stroke();
   }
 
-  function label(context, words, px, py, color, back) {
+  function label(context, words, px, py, color, back, limit = Infinity) {
     if (!words) return;
     context.font = "11px system-ui, sans-serif";
     context.textBaseline = "middle";
     const width = context.measureText(words).width;
-    const left = Math.max(4, px - width / 2);
+    const left = Math.max(4, Math.min(px - width / 2, limit - width - 6));
     context.fillStyle = back;
     context.globalAlpha = 0.85;
     context.fillRect(left - 4, py - 9, width + 8, 18);

@@ -61,6 +61,7 @@ const format = (() => {
     usd: (v) => compact(v),
     money: (v) => signed(v, grouped(v, 2)),
     amount: (v) => grouped(v, 2),
+    times: (v) => `${Number(v.toFixed(2))}\u00d7`,
     coins: (v) => (Math.abs(v) < 1e6 ? grouped(v, Math.abs(v) < 1e4 ? 1 : 0) : compact(v)),
     pct: (v) => `${signed(v, minus((100 * v).toFixed(2)))} %`,
     share: (v) => `${minus((100 * v).toFixed(Math.abs(v) < 0.1 && v !== 0 ? 2 : 1))} %`,

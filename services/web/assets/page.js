@@ -116,7 +116,7 @@
     const scroll = make("div", { className: "scroll", tabIndex: 0, role: "region",
       ariaLabel: title });
     if (wide) scroll.style.maxHeight = "none";
-    scroll.append(make("table", {}, make("thead", {}, head), body));
+    scroll.append(make("table", {}, columns.some((c) => c.label) ? make("thead", {}, head) : "", body));
     section.append(scroll);
     return section;
   }
@@ -204,6 +204,8 @@
   }
   keyboard();
   open(0);
-  window.matchMedia("print").addEventListener("change", () => chart.repaint());
+  window.addEventListener("beforeprint", () => {
+    document.querySelector(".printed").src = chart.picture();
+  });
   document.documentElement.dataset.ready = "true";
 })();
