@@ -7,6 +7,7 @@ import shutil
 import statistics
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +20,33 @@ from services.core.settings import InfluxSchemaSettings
 from tests.bench.cycling import market, naive
 from tests.bench.flooding.rig import Child, Stores, ending
 
-SIZES = (3,)
+SIZES = (3, 10, 20, 100)
+SHARES = {"p50": 0.5, "p99": 0.99, "max": 1.0}
 SECONDS = 240
 WARM_UP = 70
-PAUSE_S = 0.004
 NAIVE_ROUNDS = 7
-TICKS = 15
+PACED = 10
+"""With as many symbols, seconds also come a second apart."""
+
+TICKS = 20
 
 
 def run() -> dict[str, Any]:
     """strategy-runner as it is, in a process of its own, on a real Redis.
 
-    Its history is as large as in operation (4 h of seconds, 28 h of minutes, open interest of three
-    exchanges); squeezes are under way, five markets for every symbol trade in every second. The
-    next second is sent when the last one is written, 4 minutes and their ends for every size.
+    Its history is as large as in operation: 4 h of seconds, 28 h of minutes, open interest of three
+    exchanges. Five markets of every symbol trade in every second; every third symbol is in the
+    middle of a squeeze. The next second is sent when the last one is written: 4 minutes and their
+    ends for every number of symbols.
 
-    `*_ms_N`: with N symbols, wall time from the arrival of the message, still encoded, until Redis
-    has acknowledged all that follows from it: decoding, assembling, summing markets, deciding,
-    saving of state, signals, counters. `cpu_*`: CPU time of the process meanwhile. `bus_*`: wall
-    time from before the message is published, in the process that publishes it. `rss_mb`: memory
-    of the process with 20 symbols. `ratio_naive`: time of one symbol's evaluation by query and
-    pandas over `p50_ms_3` / 3.
+    A cycle: from the arrival of the message, still encoded, until Redis has acknowledged all that
+    follows from it. In it: decoding, assembling, summing markets, deciding, saving of state,
+    signals, counters. `p50_ms_N`, `p99_ms_N`, `max_ms_N`: CPU time of the process in a cycle with N
+    symbols; `minute_ms_N`: the median of those that close a minute. `wall_*`: the time that passes
+    meanwhile, which includes Redis and whatever else the machine does. `bus_*`: from before the
+    message is published until then. `jitter_ms_10`: how far from a second apart seconds were
+    written that were sent a second apart, 99th percentile. `rss_mb`: memory of the process with 20
+    symbols. `naive_ms`: the plain way for one symbol; `ratio_naive`: that over `wall_p50_ms_3` / 3.
     """
     folder = Path(tempfile.mkdtemp(prefix="cycle-"))
     stores = Stores(folder)
@@ -60,7 +67,7 @@ def run() -> dict[str, Any]:
         **figures,
         "rss_mb": figures["rss_mb_20"],
         "naive_ms": round(naive_ms, 1),
-        "ratio_naive": round(naive_ms / (figures["p50_ms_3"] / 3)),
+        "ratio_naive": round(naive_ms / (figures["wall_p50_ms_3"] / 3)),
     }
 
 
@@ -85,7 +92,7 @@ def _measure(count: int, stores: Stores, settings: InfluxSchemaSettings) -> dict
 
 def _messages(names: list[str]) -> list[bytes]:
     coins = [market.Coin(base, i) for i, base in enumerate(names)]
-    end = market.BEGIN + WARM_UP + SECONDS
+    end = market.BEGIN + WARM_UP + SECONDS + TICKS
     rows = zip(*(coin.seconds(market.BEGIN, end) for coin in coins), strict=True)
     return [
         encode(
@@ -109,16 +116,31 @@ def _play(child: Child, client: redis.Redis, names: list[str]) -> dict[str, Any]
     client.publish(CHANNEL, messages[0])
     _until(child, "warm")
     bus_ms = []
-    for i, message in enumerate(messages[1:], start=1):
-        time.sleep(PAUSE_S)
-        sent = time.perf_counter_ns()
-        client.publish(CHANNEL, message)
-        written, index = (int(word) for word in child.ask().split())
-        if index != i:
-            raise StackError(f"cycle: second {index} was written when {i} was sent")
+    for i in range(1, WARM_UP + SECONDS):
+        sent, written = _send(child, client, messages, i)
         bus_ms.append((written - sent) / 1e6)
     report: dict[str, Any] = json.loads(child.ask("report"))
-    return {**report, "bus_ms": bus_ms, "messages_kb": len(messages[-1]) / 1000}
+    jitter_ms = _paced(child, client, messages) if len(names) == PACED else []
+    return {**report, "bus_ms": bus_ms[WARM_UP:], "jitter_ms": jitter_ms}
+
+
+def _send(child: Child, client: redis.Redis, messages: list[bytes], i: int) -> tuple[int, int]:
+    """When second `i` was sent and written, monotonic ns."""
+    sent = time.perf_counter_ns()
+    client.publish(CHANNEL, messages[i])
+    written, index = (int(word) for word in child.ask().split())
+    if index != i:
+        raise StackError(f"cycle: second {index} was written when {i} was sent")
+    return sent, written
+
+
+def _paced(child: Child, client: redis.Redis, messages: list[bytes]) -> list[float]:
+    first = WARM_UP + SECONDS
+    begun, written = time.perf_counter(), []
+    for i in range(first, len(messages)):
+        time.sleep(max(0.0, begun + (i - first) - time.perf_counter()))
+        written.append(_send(child, client, messages, i)[1])
+    return [abs(b - a - 1e9) / 1e6 for a, b in pairwise(written)]
 
 
 def _until(child: Child, answer: str) -> None:
@@ -128,29 +150,21 @@ def _until(child: Child, answer: str) -> None:
 
 
 def _figures(report: dict[str, Any]) -> dict[str, Any]:
-    wall, cpu = report["wall_ms"][WARM_UP:], report["cpu_ms"][WARM_UP:]
-    minute = [
-        ms
-        for ms, second in zip(report["wall_ms"], report["seconds"], strict=True)
-        if second % 60 == 59
-    ]
+    wall, cpu, bus = report["wall_ms"][WARM_UP:], report["cpu_ms"][WARM_UP:], report["bus_ms"]
+    rows = zip(cpu, report["seconds"][WARM_UP:], strict=True)
+    jitter = report["jitter_ms"]
     return {
-        "p50_ms": _at(wall, 0.5),
-        "p99_ms": _at(wall, 0.99),
-        "max_ms": _at(wall, 1.0),
-        "minute_p50_ms": _at(minute, 0.5),
-        "cpu_p50_ms": _at(cpu, 0.5),
-        "cpu_p99_ms": _at(cpu, 0.99),
-        "cpu_max_ms": _at(cpu, 1.0),
-        "bus_p50_ms": _at(report["bus_ms"], 0.5),
-        "bus_p99_ms": _at(report["bus_ms"], 0.99),
-        "cycles": len(wall),
+        **{f"{name}_ms": _at(cpu, share) for name, share in SHARES.items()},
+        "minute_ms": _at([ms for ms, second in rows if second % 60 == 59], 0.5),
+        **{f"wall_{name}_ms": _at(wall, share) for name, share in SHARES.items()},
+        **{f"bus_{name}_ms": _at(bus, share) for name, share in SHARES.items()},
+        **({"jitter_ms": _at(jitter, 0.99)} if jitter else {}),
+        "cycles": len(cpu),
         "rss_mb": round(report["rss_mb"], 1),
         "states": report["states"],
-        "stages_p50_ms": {
+        "stages_ms": {
             part: report["stages"][part]["median"] for part in ("assemble", "decide", "write")
         },
-        "collections": report["collections"],
     }
 
 

@@ -1,7 +1,8 @@
 """strategy-runner on a history from memory; says on stdout when a second is written.
 
 `python -m tests.bench.cycling.loop SYMBOLS`, connections and the rest from the environment. Lines
-on stdin are requests: `ready` is answered when all symbols are live and warm, `report` with JSON.
+on stdin are requests: `taken` is answered when all symbols are led here, `warm` when they decide,
+`report` with JSON.
 For every second two numbers are written: when it was written to Redis (monotonic, ns), and its
 index.
 """
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gc
 import json
 import os
 import sys
@@ -74,7 +74,7 @@ class Measured:
     """The real app; notes when each second came in and when everything of it was in Redis."""
 
     def __init__(self, settings: StrategySettings) -> None:
-        wiring.History = Remembered  # type: ignore[misc]
+        vars(wiring)["History"] = Remembered
         self.app = wiring.App(settings, now_ms=self._now_ms, lag_s=0.0)
         self.wall_ms: list[float] = []
         self.cpu_ms: list[float] = []
@@ -112,7 +112,7 @@ class Measured:
     def forget(self) -> None:
         """Start measuring anew."""
         for values in (self.wall_ms, self.cpu_ms, self.seconds):
-            values.clear()  # type: ignore[attr-defined]
+            values.clear()
 
     def warm(self) -> bool:
         """Whether every symbol decides."""
@@ -131,9 +131,15 @@ class Measured:
             "rss_mb": psutil.Process().memory_info().rss / 1e6,
             "states": {state: states.count(state) for state in sorted(set(states))},
             "stages": self.app.cycle.stages.figures(),
-            "signals": sum(trader.signal is not None for trader in self.app.traders.values()),
-            "collections": [generation["collections"] for generation in gc.get_stats()],
         }
+
+
+async def _until_warm(measured: Measured) -> None:
+    while True:
+        if measured.warm():
+            measured.forget()
+            return
+        await asyncio.sleep(0.1)
 
 
 async def _requests(measured: Measured, stop: asyncio.Event) -> None:
@@ -146,9 +152,7 @@ async def _requests(measured: Measured, stop: asyncio.Event) -> None:
                 await measured.app.feed.subscribed(60.0)
                 print("taken", flush=True)
             case "warm":
-                while not measured.warm():
-                    await asyncio.sleep(0.1)
-                measured.forget()
+                await _until_warm(measured)
                 print("warm", flush=True)
             case "report":
                 print(json.dumps(measured.report()), flush=True)

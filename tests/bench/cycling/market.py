@@ -1,4 +1,4 @@
-"""A market for the loop: squeezes at different stages, five markets for every symbol."""
+"""A market for the loop: calm symbols and squeezes, five markets for every symbol."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ SCENARIOS = ("S5", "S2", "S1", "S4")
 FIRST_STAGE_S = scenarios.LEAD_S + 1800
 STAGE_STEP_S = 37
 STAGES = 30
+SQUEEZED = 3
+"""Every third symbol is in the middle of a squeeze, the others are calm."""
+
+CALM_S = scenarios.LEAD_S - 2400
 VENUES = {
     "COINBASE": ("spot", 0.6, 1.0005),
     "BINANCE": ("spot", 0.4, 0.9995),
@@ -44,14 +48,15 @@ def markets(base: str) -> list[Market]:
 class Coin:
     """One symbol; every market trades in every second. Before the scenario its calm part repeats.
 
-    Symbols differ in scenario, noise and how far the squeeze has come at `BEGIN`.
+    Symbols differ in scenario, noise, and whether and how far a squeeze has come at `BEGIN`.
     """
 
     def __init__(self, base: str, number: int) -> None:
         name = SCENARIOS[number % len(SCENARIOS)]
         self._base = base
         self._tape = scenarios.generate(scenarios.SCENARIOS[name], seed=number + 1)
-        self._offset = FIRST_STAGE_S + number % STAGES * STAGE_STEP_S
+        stage_s = number // SQUEEZED % STAGES * STAGE_STEP_S
+        self._offset = (CALM_S if number % SQUEEZED else FIRST_STAGE_S) + stage_s
 
     def seconds(self, from_s: int, to_s: int) -> Iterator[list[Bar]]:
         """Every second's bars, one a market."""
