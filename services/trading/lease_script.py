@@ -18,15 +18,15 @@ for i = 1, #known, 2 do
   local other = cjson.decode(known[i + 1])
   if known[i] == me then
     joined = other.joined
-  elseif other.till <= now then
+  elseif other.till + 10000 <= now then
     redis.call('HDEL', KEYS[1], known[i])
-  else
+  elseif other.till > now or not (ready or other.ready) then
+    -- One that loads may be too busy to renew; another that would have to load too lets it be.
     other.name = known[i]
     replicas[#replicas + 1] = other
   end
 end
-local own = {name = me, joined = joined, till = now + life, limit = limit, ready = ready}
-redis.call('HSET', KEYS[1], me, cjson.encode(own))
+local own = {name = me, joined = joined, till = now + life, limit = limit, ready = ready, have = 0}
 replicas[#replicas + 1] = own
 table.sort(replicas, function(a, b)
   if a.joined ~= b.joined then return a.joined < b.joined end
@@ -66,7 +66,7 @@ local function share_out(all)
     given = false
     for _, r in ipairs(replicas) do
       local most = r.limit
-      if not (all or r.ready) then most = math.min(most, held[r.name] or 0) end
+      if not (all or r.ready) then most = math.min(most, math.max(held[r.name] or 0, r.have)) end
       if left > 0 and (shares[r.name] or 0) < most then
         shares[r.name] = (shares[r.name] or 0) + 1
         left, given = left - 1, true
@@ -86,6 +86,8 @@ if redis.call('EXISTS', KEYS[2]) == 0 then
     end
   end
 end
+own.have = have
+redis.call('HSET', KEYS[1], me, cjson.encode(own))
 return {due, left, replicas[1].name == me and 1 or 0, unpack(found)}
 """
 
