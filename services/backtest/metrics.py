@@ -125,14 +125,12 @@ def measure(
 
     Expectancy is the mean net profit of a trade, in quote and in multiples of its risk.
     """
-    start, end = curve.equity[0], curve.equity[-1]
-    length_s = curve.t[-1] - curve.t[0]
+    start, end, length_s = curve.equity[0], curve.equity[-1], curve.t[-1] - curve.t[0]
     name, period_s, returns = returns_of(curve)
     growth = cagr(start, end, length_s)
     deepest = min(curve.drawdown)
     peaks = np.maximum.accumulate(np.array(curve.equity))
     profits = [trade.pnl for trade in trades]
-    holdings = [trade.holding_s for trade in trades]
     return Metrics(
         trades=len(trades),
         signals=signals,
@@ -156,7 +154,7 @@ def measure(
         average_loss=mean(p for p in profits if p < 0.0),
         best=max(profits, default=None),
         worst=min(profits, default=None),
-        median_holding_s=median(holdings) if holdings else None,
+        median_holding_s=median(t.holding_s for t in trades) if trades else None,
         exposure=exposed_s / length_s if length_s else None,
         turnover=turnover / start,
         fees=sum((trade.fees for trade in trades), 0.0),

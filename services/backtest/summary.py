@@ -88,7 +88,7 @@ def _degradation(splits: Sequence[Split]) -> str:
     days_out = sum(s.out_to_s - s.in_to_s for s in splits) / 86_400
     inside = sum(s.in_sample.pnl for s in splits) / days_in
     outside = sum(s.out_of_sample.pnl for s in splits) / days_out
-    kept = f", {outside / inside:.0%} of it" if inside > 0.0 else ""
+    kept = f", {outside / inside:.0%} of it" if inside > 0.0 < outside else ""
     return (
         f"Result per day: {inside:.4g} where the parameters were chosen, {outside:.4g} on the data "
         f"after it{kept}. Only the second figure is an estimate; the difference is overfitting."

@@ -39,9 +39,9 @@ class Stored:
         source = scenarios.generate(scenarios.SCENARIOS["S1"])
         source = type(source)(**{**vars(source), "start": self.start})
         self.bars = [
-            Bar(t, b.market.market, *values, 1, 1, 0.0, 0.0)
+            Bar(t, b.market.market, o, h, low, c, buy, sell, 1, 1, 0.0, 0.0)
             for b in offline.bars_of(source)
-            for t, *values in zip(
+            for t, o, h, low, c, buy, sell in zip(
                 b.t.tolist(),
                 *(v.tolist() for v in (b.open, b.high, b.low, b.close, b.buy, b.sell)),
                 strict=True,
