@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -24,6 +25,8 @@ from services.monitor.states import Overview, ServiceState, overview
 TIMEOUT_S = 4.0
 HEARTBEAT_MAX_S = names.HEARTBEAT_TTL_S
 TRADING_LOOP_MAX_S = 60
+FULL = 0.95
+"""Share of its memory from which on Redis counts as full."""
 
 Check = Callable[[], Awaitable[ServiceState]]
 
@@ -76,6 +79,7 @@ class Checker:
         try:
             await self._redis.ping()
             persistence: dict[str, Any] = await self._redis.info("persistence")
+            memory: dict[str, Any] = await self._redis.info("memory")
         except AuthenticationError as error:
             return self._down("redis", f"login refused: {error}", "correct REDIS_PASSWORD")
         except NotConnected:
@@ -87,6 +91,11 @@ class Checker:
         if persistence.get("aof_last_write_status", "ok") != "ok":
             return _degraded(
                 "the append-only file cannot be written", "free disk space for Redis' data"
+            )
+        if memory["used_memory"] > FULL * (memory.get("maxmemory") or math.inf):
+            return _degraded(
+                f"its memory of {memory['maxmemory'] / 1e6:.0f} MB is full, keys are thrown out",
+                "raise REDIS_MAXMEMORY, or find out with redis-cli --bigkeys what fills it",
             )
         return _up(f"answered in {took_ms:.1f} ms")
 

@@ -94,6 +94,26 @@ async def test_a_missing_password_of_redis_is_named(
     assert "REDIS_PASSWORD" in state.remedy
 
 
+async def test_s4_a_redis_whose_memory_is_full_is_degraded(
+    own_redis: RedisServer, settings: SystemMonitorSettings, influx: InfluxClient
+) -> None:
+    client = redis_client(Connections(redis_port=own_redis.port))
+    checker = Checker(settings, client, influx)
+    await client.config_set("maxmemory-policy", "allkeys-lru")
+    await client.config_set("maxmemory", "100mb")
+    roomy = await checker.check("redis")
+    await client.config_set("maxmemory", "3mb")
+    for i in range(1000):
+        await client.set(f"filler:{i}", b"x" * 4000)
+    full = await checker.check("redis")
+    await checker.close()
+    await client.aclose()
+    assert roomy.state == "up"
+    assert full.state == "degraded"
+    assert "memory of 3 MB is full" in full.detail
+    assert "REDIS_MAXMEMORY" in full.remedy
+
+
 async def test_M1_a_frozen_redis_is_down_and_heartbeats_are_read_from_files(
     own_redis: RedisServer, settings: SystemMonitorSettings, influx: InfluxClient, tmp_path: Path
 ) -> None:
