@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
@@ -47,7 +48,7 @@ class Executor:
 
     async def turn(self) -> None:
         """One turn of the loop."""
-        values = await self._redis.mget([names.signal(s) for s in self._symbols.values()])
+        values: Any = await self._redis.mget([names.signal(s) for s in self._symbols.values()])
         now_ms = self._now_ms()
         self._desk.take(self._symbols, values, self._trades, now_ms)
         for pair, symbol in self._symbols.items():
@@ -79,7 +80,7 @@ class Executor:
         self.closed[parent] += 1
         del self._trades[pair]
         await self._report(
-            signal, parent, event="closed", trade_id=self._number, reason="sf_" + signal.exit_reason
+            signal, parent, event="closed", trade_id=self._number, reason=f"sf_{signal.exit_reason}"
         )
 
     @property

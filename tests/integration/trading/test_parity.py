@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,13 @@ async def live(
                 continue
             await runner.until_shown()
             await executor.turn()
-            await eventually(lambda before=state: runner.btc.engine.state is not before)
+            await eventually(partial(_left, runner, state))
             await runner.until_shown(False)
         return heard.signals
+
+
+def _left(runner: Runner, state: State) -> bool:
+    return runner.btc.engine.state is not state
 
 
 async def replayed(influx: InfluxClient, folder: Path, from_s: int, to_s: int) -> list[Signal]:
@@ -84,7 +89,7 @@ async def replayed(influx: InfluxClient, folder: Path, from_s: int, to_s: int) -
 
 def fields(signal: Signal) -> dict[str, Any]:
     """All but clock, place and the name of the CVD's origin, ids included."""
-    values = msgspec.to_builtins(signal)
+    values: dict[str, Any] = msgspec.to_builtins(signal)
     for name in CLOCK | PLACE:
         values.pop(name)
     del values["cvd"]["epoch_id"]

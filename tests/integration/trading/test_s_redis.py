@@ -7,6 +7,7 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -82,7 +83,7 @@ async def test_s1_no_signal_is_lost_while_redis_is_killed(
                 outbox.show(signal)
                 published.append(signal.signal_id)
                 await killing
-                await eventually(lambda known=signal.signal_id: executor.ordered[known])
+                await eventually(partial(executor.ordered.get, signal.signal_id))
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -138,7 +139,6 @@ async def test_s3_nothing_older_than_its_life_is_executed_after_five_minutes_wit
         await store(influx, tape, begin, SIGNAL_AT + 5)
         runner.now_ms = (tape.start + SIGNAL_AT + 5 + 3) * 1000
         await runner.taken(SIGNAL_AT + 4)
-        assert runner.btc.engine.state is State.ENTRY_READY
         assert runner.btc.engine.signal_id == waiting.signal_id
 
         await store(influx, tape, SIGNAL_AT + 5, back)

@@ -68,7 +68,7 @@ async def test_s2_a_fill_read_by_a_consumer_that_dies_has_one_outcome(
             await again.until_shown(False)
         rows = await influx.query("SELECT signal_id, trade_id FROM strategy_signals")
         assert [(r["signal_id"], r["trade_id"]) for r in rows] == [(signal.signal_id, 1)]
-        baselines = await redis.smembers(names.symbol_baselines("BTCUSDT"))  # type: ignore[misc]
+        baselines = await redis.smembers(names.symbol_baselines("BTCUSDT"))
         assert baselines == {b"1"}
 
 
