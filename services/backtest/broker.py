@@ -75,7 +75,7 @@ class Broker:
     def second(self, symbol: str, t: int, quote: Quote) -> None:
         """Second `t` has passed on the execution market: funding, stop, then orders due."""
         position = self.positions.get(symbol)
-        if position is not None and position.entry_s < t:
+        if position is not None:  # opened in an earlier second
             position.see(quote.high, quote.low, quote.close)
             self._fund(position, t)
             self._guard(position, t, quote)
