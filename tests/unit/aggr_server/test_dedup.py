@@ -20,7 +20,8 @@ ids = st.one_of(
 def test_the_last_ids_are_never_taken_twice(ids: list[int] | list[str]) -> None:
     recent = RecentIds(least=10, most=10)
     accepted: list[int | str] = []
-    for ts_ms, id in enumerate(ids, T0):
+    for n in range(len(ids)):
+        ts_ms, id = T0 + n, ids[n]
         known = id in accepted[-10:]
         if recent.add(id, ts_ms, ts_ms):
             assert not known
