@@ -76,7 +76,7 @@ class Run:
             outbox=self.ledger,
             record=self.ledger,
             leases=SoleOwner(symbols),
-            pace=Pace(FAST_TTL_S, limits.max_age_s),
+            pace=Pace(FAST_TTL_S, limits.max_age_s, keeps_state=False),
             now_ms=self._clock,
         )
         self._book = FillBook(self.desk, self._unexpected)

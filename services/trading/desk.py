@@ -40,12 +40,13 @@ class Pace:
     """How fast things go. `ttl_s`: life of a signal's key; `max_age_s`: oldest entry published.
 
     `behind_s`: how far symbols that are only followed are behind, so that the newest state of
-    their leader is still ahead of them.
+    their leader is still ahead of them. `keeps_state`: whether anybody may have to go on from it.
     """
 
     ttl_s: int
     max_age_s: int
     behind_s: int = 30
+    keeps_state: bool = True
 
 
 class Desk:
@@ -141,10 +142,10 @@ class Desk:
 
     def save(self, trader: SymbolTrader) -> None:
         """Have the symbol's state written to Redis."""
-        saved = trader.saved()
+        saved = trader.saved() if self._pace.keeps_state else None
+        trader.unsaved = False
         if saved is None:
             return
-        trader.unsaved = False
         symbol = trader.names.symbol
         saved.memory = self.validator.memory(symbol)
         self.outbox.put(names.state(symbol), msgspec.json.encode(saved), symbol=symbol)
