@@ -66,6 +66,8 @@ class OpenInterestSeries:
     def __init__(self) -> None:
         self._times: dict[str, list[int]] = {}
         self._coins: dict[str, list[float]] = {}
+        self._known: dict[str, float] = {}
+        self._known_in = range(0)
 
     def add(self, exchange: str, t: int, coins: float) -> None:
         """Add a sample taken at second `t`; those of one exchange come in order of time."""
@@ -76,15 +78,25 @@ class OpenInterestSeries:
             return
         times.append(t)
         self._coins.setdefault(exchange, []).append(coins)
+        self._known_in = range(0)
 
-    def at(self, t: int) -> dict[str, float]:
+    def at(self, t: int) -> Mapping[str, float]:
         """exchange -> newest sample not after `t` and at most 30 minutes old."""
-        known: dict[str, float] = {}
+        if t not in self._known_in:
+            self._look_up(t)
+        return self._known
+
+    def _look_up(self, t: int) -> None:
+        self._known = {}
+        end = t + OI_STALE_S
         for exchange, times in self._times.items():
             i = bisect_right(times, t) - 1
+            if i + 1 < len(times):
+                end = min(end, times[i + 1])
             if i >= 0 and t - times[i] <= OI_STALE_S:
-                known[exchange] = self._coins[exchange][i]
-        return known
+                self._known[exchange] = self._coins[exchange][i]
+                end = min(end, times[i] + OI_STALE_S + 1)
+        self._known_in = range(t, end)
 
     def forget_before(self, t: int) -> None:
         """Drop samples that no later `at` can return."""

@@ -27,8 +27,8 @@ RETRY_CAP_S = 1.0
 SLOT_KEPT_MS = 150_000
 """A slot that no replica confirms any more is free again after this time."""
 
-COUNTED_TURNS = 10
-"""The counter of cycles is written after as many, or with other counters."""
+ROUTINE_TURNS = 5
+"""Signs of life and slots that have not changed are written after as many turns."""
 
 _log = getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
@@ -77,6 +77,7 @@ class Outbox:
         self._counts: Counter[str] = Counter()
         self._slotted: set[str] = set()
         self._turned = False
+        self._routine_in = 0
         self._entries_current = True
         self.available = True
         self.on_refused: Callable[[Signal, str], None] = lambda _signal, _reason: None
@@ -190,19 +191,24 @@ class Outbox:
 
     async def _write(self, slips: dict[str, Slip]) -> None:
         now_ms, turned = self._now_ms(), self._turned
-        alerts, counts = list(self._alerts), self._due_counts()
+        routine = turned and self._routine_in <= 0
+        alerts, counts = list(self._alerts), self._due_counts(routine=routine)
         if turned and self._refresh:
             for symbol in self._to_refresh():
                 slips.setdefault(symbol, Slip()).key = True
         commands = [self._ask(symbol, slip, now_ms) for symbol, slip in slips.items()]
         slotted = None
         if turned and self._limits is not None:
-            slotted, confirming = self._confirm_slots(slips, now_ms)
-            commands += confirming
-        commands += _common(alerts, counts, now_ms if turned else None)
+            taken = self._taken_slots(slips)
+            if routine or taken != self._slotted:
+                slotted = taken
+                commands += self._confirm_slots(slotted, slips, now_ms)
+        commands += _common(alerts, counts, now_ms if routine else None)
         answers = await transact(self._redis, commands)
         # Only now is it written; what came in meanwhile stays for the next time.
         self._turned = self._turned and not turned
+        if turned:
+            self._routine_in = ROUTINE_TURNS - 1 if routine else self._routine_in - 1
         self._counts -= counts
         for _ in range(min(len(alerts), len(self._alerts))):
             self._alerts.popleft()
@@ -219,11 +225,9 @@ class Outbox:
         if turned:
             self.on_written(published)
 
-    def _due_counts(self) -> Counter[str]:
-        turns_only = self._counts.keys() == {"cycles"}
-        if turns_only and self._counts["cycles"] < COUNTED_TURNS:
-            return Counter()
-        return Counter(self._counts)
+    def _due_counts(self, *, routine: bool) -> Counter[str]:
+        due = routine or self._counts.keys() - {"cycles"}
+        return Counter(self._counts) if due else Counter()
 
     def _ask(self, symbol: str, slip: Slip, now_ms: int) -> Command:
         token = "" if self._fence is None or not symbol else str(self._fence(symbol))
@@ -248,16 +252,22 @@ class Outbox:
             return []
         return [("SET", key, _encode(_refreshed(signal, now_ms)), "EX", signal.ttl)]
 
-    def _confirm_slots(self, slips: dict[str, Slip], now_ms: int) -> tuple[set[str], list[Command]]:
-        """Symbols whose slots are taken here, and commands; the first answers all that are."""
-        asked = {s for s, slip in (*slips.items(), *self._slips.items()) if slip.entry}
-        taken = {s for s in self._slots() if self._may_show(s)} - asked
-        commands: list[Command] = [("ZRANGEBYSCORE", names.SLOTS, f"({now_ms}", "+inf")]
+    def _taken_slots(self, slips: dict[str, Slip]) -> set[str]:
+        taken = {s for s in self._slots() if self._may_show(s)}
+        return taken - self._asked_slots(slips)
+
+    def _asked_slots(self, slips: dict[str, Slip]) -> set[str]:
+        return {s for s, slip in (*slips.items(), *self._slips.items()) if slip.entry}
+
+    def _confirm_slots(
+        self, taken: set[str], slips: dict[str, Slip], now_ms: int
+    ) -> Iterator[Command]:
+        """Commands that confirm slots and free others; the first answers all that are taken."""
+        yield ("ZRANGEBYSCORE", names.SLOTS, f"({now_ms}", "+inf")
         for symbol in sorted(taken):
-            commands.append(("ZADD", names.SLOTS, now_ms + SLOT_KEPT_MS, symbol))
-        if ended := self._slotted - taken - asked:
-            commands.append(("ZREM", names.SLOTS, *sorted(ended)))
-        return taken, commands
+            yield ("ZADD", names.SLOTS, now_ms + SLOT_KEPT_MS, symbol)
+        if ended := self._slotted - taken - self._asked_slots(slips):
+            yield ("ZREM", names.SLOTS, *sorted(ended))
 
     def _settle(self, symbol: str, slip: Slip, answer: int) -> None:
         entry = slip.entry
