@@ -27,7 +27,7 @@ RETRY_CAP_S = 1.0
 SLOT_KEPT_MS = 150_000
 """A slot that no replica confirms any more is free again after this time."""
 
-ROUTINE_TURNS = 5
+ROUTINE_TURNS = 10
 """Signs of life and slots that have not changed are written after as many turns."""
 
 _log = getLogger(__name__)

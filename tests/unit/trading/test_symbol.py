@@ -85,7 +85,7 @@ class Follower:
             "last": trader.last,
             "published_ms": trader.published_ms,
             "cvds": list(trader._cvds),
-            "oi": vars(trader.oi),
+            "oi": (trader.oi._times, trader.oi._coins),
         }
 
 
