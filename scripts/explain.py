@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from services.backtest.explain import Explanation
     from services.core.settings import StrategySettings
+    from services.explain.decision import Explanation
 
 ROOT = Path(__file__).resolve().parents[1]
 DIFFERENT_EXIT = 2
@@ -42,8 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     from aggr_server.env import SettingsError, load
     from aggr_server.influx import InfluxError, InfluxUnavailable
     from scripts.stack.running import StackError
-    from services.backtest.explain_store import ExplainError
     from services.core.settings import StrategySettings
+    from services.explain.store import ExplainError
 
     try:
         settings = load(
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 async def _explain(settings: StrategySettings, wanted: str) -> Explanation:
     from aggr_server.influx import InfluxClient
-    from services.backtest.explain import explain
+    from services.explain.decision import explain
 
     show = _show if sys.stderr.isatty() else lambda share: None
     async with InfluxClient(settings) as influx:
@@ -86,7 +86,7 @@ def _show(share: float) -> None:
 
 
 def _draw(explanation: Explanation, path: Path) -> None:
-    from services.backtest.explain_page import document
+    from services.explain.page import document
     from services.web.page import page
 
     path.write_text(page(document(explanation)), encoding="utf-8")
@@ -95,7 +95,7 @@ def _draw(explanation: Explanation, path: Path) -> None:
 def _print(explanation: Explanation, options: argparse.Namespace) -> None:
     import msgspec
 
-    from services.backtest.explain_text import text
+    from services.explain.text import text
 
     if options.json:
         print(msgspec.json.encode(_summary(explanation)).decode())

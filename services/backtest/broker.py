@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from services.backtest.positions import Position, slipped
 from services.backtest.result import Costs, Refusal, TradeRow
-from services.backtest.tape import FundingSample
+from services.backtest.sources.tape import FundingSample
 from services.core.records import Fill, Signal
 from services.influx_signal_manager import score_tier
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from aggr_server.wire import Market
 from services.backtest.result import Candles
-from services.backtest.tape import Floats, Tape
+from services.backtest.sources.tape import Floats, Tape
 from services.market.columns import Columns
 from services.market.symbols import symbol_of
 

@@ -21,13 +21,13 @@ from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable
 from services.backtest import export, options, overrides, summary, sweep
 from services.backtest.assemble import result_of, utc
 from services.backtest.errors import BacktestError
-from services.backtest.material import Material, Wanted, from_files
 from services.backtest.progress import ProgressLine
 from services.backtest.result import BacktestResult
 from services.backtest.run import Plan, Run
-from services.backtest.sample_files import by_base
-from services.backtest.stored import from_influx
-from services.backtest.table import Progress, silent
+from services.backtest.sources.material import Material, Wanted, from_files
+from services.backtest.sources.sample_files import by_base
+from services.backtest.sources.stored import from_influx
+from services.backtest.sources.table import Progress, silent
 from services.core.settings import ExecutorSettings, StrategySettings
 from services.market.symbols import symbol_of
 from services.strategy.params import Params

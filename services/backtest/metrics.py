@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from services.backtest.result import Curve, Group, Groups, Metrics, TradeRow
-from services.backtest.tape import Floats
+from services.backtest.sources.tape import Floats
 
 YEAR_S = 365 * 86_400
 DAYS_NEEDED = 30

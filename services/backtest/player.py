@@ -9,7 +9,7 @@ import numpy as np
 
 from aggr_server.wire import Market
 from services.backtest.broker import Quote
-from services.backtest.tape import Floats, Tape
+from services.backtest.sources.tape import Floats, Tape
 from services.market.aggregate import Aggregator
 from services.market.bars import ClosedBars
 from services.market.columns import Columns

@@ -10,8 +10,8 @@ from services.backtest.broker import Broker, Quote
 from services.backtest.ledger import Clock, Ledger, SoleOwner, Watch
 from services.backtest.player import Player
 from services.backtest.result import Costs
-from services.backtest.table import Progress, silent
-from services.backtest.tape import Tape
+from services.backtest.sources.table import Progress, silent
+from services.backtest.sources.tape import Tape
 from services.core.records import Fill
 from services.freqtrade_client import Trade
 from services.market.bars import ClosedBars

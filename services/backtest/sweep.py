@@ -20,7 +20,7 @@ from services.backtest.errors import BacktestError
 from services.backtest.overrides import params_with
 from services.backtest.result import Metrics, Split, SweepRow
 from services.backtest.run import Plan, Run
-from services.backtest.table import Progress, silent
+from services.backtest.sources.table import Progress, silent
 
 Criterion = Literal["pnl", "sharpe", "sortino", "profit_factor", "expectancy_r"]
 CRITERIA: tuple[Criterion, ...] = ("pnl", "sharpe", "sortino", "profit_factor", "expectancy_r")

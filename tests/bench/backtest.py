@@ -14,7 +14,7 @@ import numpy as np
 
 from services.backtest.result import Costs
 from services.backtest.run import Plan, Run
-from services.backtest.tape import SecondBars, Tape, tape_of
+from services.backtest.sources.tape import SecondBars, Tape, tape_of
 from services.strategy.params import Params
 from tests.unit.market.worlds import market
 from tests.unit.strategy.scenarios import (

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.backtest.explain import Explanation
-from services.backtest.explain_compare import compare
-from services.backtest.explain_page import document
-from services.backtest.explain_replay import Rebuilt
-from services.backtest.explain_store import Stored
+from services.explain.compare import compare
+from services.explain.decision import Explanation
+from services.explain.page import document
+from services.explain.replay import Rebuilt
+from services.explain.store import Stored
 from services.strategy.engine import SymbolEngine
 from services.strategy.params import Params
 from services.strategy.run import run

@@ -13,10 +13,10 @@ from redis.asyncio import Redis
 from aggr_server.influx import InfluxClient
 from aggr_server.points import market_line
 from aggr_server.settings import Connections
-from services.backtest.material import Wanted
 from services.backtest.result import Costs
 from services.backtest.run import Plan, Run
-from services.backtest.stored import from_influx
+from services.backtest.sources.material import Wanted
+from services.backtest.sources.stored import from_influx
 from services.core.records import Signal
 from services.strategy.params import Params
 from services.strategy.types import State

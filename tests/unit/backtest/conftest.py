@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.backtest.run import Run
-from services.backtest.tape import Tape
+from services.backtest.sources.tape import Tape
 from tests.unit.backtest import offline
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from aggr_server.wire import Market
 from services.backtest.result import Costs
 from services.backtest.run import Plan, Run
-from services.backtest.tape import SecondBars, Tape, tape_of
+from services.backtest.sources.tape import SecondBars, Tape, tape_of
 from services.market.history import OpenInterestSeries
 from services.strategy.params import Params
 from tests.unit.strategy import scenarios

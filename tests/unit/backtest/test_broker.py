@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from services.backtest import broker as rules_here
 from services.backtest.broker import Broker, Quote
 from services.backtest.result import Costs, TradeRow
-from services.backtest.tape import FundingSample
+from services.backtest.sources.tape import FundingSample
 from services.core.records import Fill, Signal
 from squeezeflow import rules
 

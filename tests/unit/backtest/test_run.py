@@ -14,7 +14,7 @@ from aggr_server.wire import Market
 from services.backtest.assemble import result_of
 from services.backtest.result import Costs, Span, TradeRow
 from services.backtest.run import Plan, Run
-from services.backtest.tape import SecondBars, Tape, tape_of
+from services.backtest.sources.tape import SecondBars, Tape, tape_of
 from services.strategy.params import Params
 from tests.unit.backtest import offline
 from tests.unit.strategy import scenarios

@@ -13,8 +13,8 @@ from services.backtest.errors import BacktestError
 from services.backtest.metrics import curve_of, measure
 from services.backtest.result import Metrics
 from services.backtest.run import Run
+from services.backtest.sources.tape import Tape
 from services.backtest.sweep import Task
-from services.backtest.tape import Tape
 from tests.unit.backtest import offline
 from tests.unit.strategy.scenarios import LEAD_S, MIDNIGHT
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from aggr_server.influx import InfluxClient
-from services.backtest.explain_compare import Comparison, compare
-from services.backtest.explain_replay import AFTER_S, Progress, Rebuilt, Replay
-from services.backtest.explain_store import ExplainError, Stored, around, find
 from services.core.settings import StrategySettings
+from services.explain.compare import Comparison, compare
+from services.explain.replay import AFTER_S, Progress, Rebuilt, Replay
+from services.explain.store import ExplainError, Stored, around, find
 from services.market.history import History
 from services.market.markets import Directory, read_influx
 from services.market.symbols import base_of_symbol

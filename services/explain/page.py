@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from services.backtest.explain import Explanation
-from services.backtest.explain_compare import PHASES, TOLERANCES
-from services.backtest.explain_text import spoken, value
+from services.explain.compare import PHASES, TOLERANCES
+from services.explain.decision import Explanation
+from services.explain.text import spoken, value
 from services.influx_signal_manager import iso
 from services.strategy.types import Second, Transition
 from services.web.document import (

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.backtest.tape import PIECE_S, SecondBars, Tape, spans, tape_of
+from services.backtest.sources.tape import PIECE_S, SecondBars, Tape, spans, tape_of
 from tests.unit.backtest.offline import PERP, SPOT
 
 T = 1_767_225_600

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from services.backtest.explain import Explanation
-from services.backtest.explain_compare import PHASES, TOLERANCES, Row
+from services.explain.compare import PHASES, TOLERANCES, Row
+from services.explain.decision import Explanation
 from services.influx_signal_manager import iso
 
 WIDTH = 88

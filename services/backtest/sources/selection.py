@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from aggr_server.wire import Gap, Market
 from services.backtest.errors import BacktestError
-from services.backtest.tape import SecondBars
+from services.backtest.sources.tape import SecondBars
 from services.market.aggregate import preferred_market
 from services.market.markets import USD_QUOTES
 

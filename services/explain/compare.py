@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from services.backtest.explain_replay import Rebuilt
-from services.backtest.explain_store import Stored
+from services.explain.replay import Rebuilt
+from services.explain.store import Stored
 from services.influx_signal_manager import iso
 
 ABSOLUTE = 0.05

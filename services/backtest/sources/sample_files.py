@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from services.backtest.errors import BacktestError
-from services.backtest.table import Table
-from services.backtest.tape import FundingSample
+from services.backtest.sources.table import Table
+from services.backtest.sources.tape import FundingSample
 from services.market.history import OpenInterestSeries
 
 

@@ -11,10 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggr_server.wire import Gap, Market
-from services.backtest import table, trade_files
 from services.backtest.errors import BacktestError
-from services.backtest.tape import SecondBars
-from services.backtest.trade_files import TradeFile, bars_of, load, ordered, parse_spec, read
+from services.backtest.sources import table, trade_files
+from services.backtest.sources.tape import SecondBars
+from services.backtest.sources.trade_files import (
+    TradeFile,
+    bars_of,
+    load,
+    ordered,
+    parse_spec,
+    read,
+)
 from tests.unit.backtest.offline import SPOT
 
 T_MS = 1_767_225_600_000

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from services.backtest import sample_files
 from services.backtest.errors import BacktestError
+from services.backtest.sources import sample_files
 
 T = 1_767_225_600
 

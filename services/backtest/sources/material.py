@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aggr_server.wire import Market
-from services.backtest import bar_files, sample_files, trade_files
 from services.backtest.errors import BacktestError
-from services.backtest.selection import execution_market, of_base, unrecorded, with_ends
-from services.backtest.table import Progress, part_of, silent
-from services.backtest.tape import SecondBars, Tape, tape_of
+from services.backtest.sources import bar_files, sample_files, trade_files
+from services.backtest.sources.selection import execution_market, of_base, unrecorded, with_ends
+from services.backtest.sources.table import Progress, part_of, silent
+from services.backtest.sources.tape import SecondBars, Tape, tape_of
 from services.influx_signal_manager import iso
 
 

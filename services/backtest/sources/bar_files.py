@@ -14,8 +14,8 @@ from aggr_server import recordings
 from aggr_server.recordings import RecordingError
 from aggr_server.wire import TIMEFRAMES, Market
 from services.backtest.errors import BacktestError
-from services.backtest.table import Progress, Table, part_of, silent
-from services.backtest.tape import SecondBars
+from services.backtest.sources.table import Progress, Table, part_of, silent
+from services.backtest.sources.tape import SecondBars
 
 NEEDED = ("time", "market", "open", "high", "low", "close", "vbuy", "vsell")
 HEADER = "time,market,open,high,low,close,vbuy,vsell,cbuy,csell,lbuy,lsell"

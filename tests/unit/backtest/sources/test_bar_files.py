@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from services.backtest import bar_files
 from services.backtest.errors import BacktestError
-from services.backtest.tape import SecondBars
+from services.backtest.sources import bar_files
+from services.backtest.sources.tape import SecondBars
 
 T = 1_767_225_600
 ROW = f"{T},BINANCE:btcusdt,100,102,99,101,10,20,1,2,0,0"

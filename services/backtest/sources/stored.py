@@ -8,10 +8,10 @@ from pathlib import Path
 from aggr_server.influx import InfluxClient
 from aggr_server.wire import Market
 from services.backtest.errors import BacktestError
-from services.backtest.material import Material, Wanted, with_samples, within
-from services.backtest.selection import check_classes, execution_market
-from services.backtest.table import Progress, part_of, silent
-from services.backtest.tape import DAY_S, Spool, Tape, spans
+from services.backtest.sources.material import Material, Wanted, with_samples, within
+from services.backtest.sources.selection import check_classes, execution_market
+from services.backtest.sources.table import Progress, part_of, silent
+from services.backtest.sources.tape import DAY_S, Spool, Tape, spans
 from services.influx_signal_manager import iso
 from services.market import columns
 from services.market.history import OI_STALE_S, History

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from aggr_server.wire import Gap
-from services.backtest.explain import parameters
-from services.backtest.explain_compare import Comparison, Row, compare
-from services.backtest.explain_replay import Rebuilt
-from services.backtest.explain_store import Stored
+from services.explain.compare import Comparison, Row, compare
+from services.explain.decision import parameters
+from services.explain.replay import Rebuilt
+from services.explain.store import Stored
 from services.strategy.params import Params
 
 T = 1_795_000_000

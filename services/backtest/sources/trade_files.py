@@ -14,8 +14,8 @@ from aggr_server import recordings
 from aggr_server.recordings import COLUMNS, RecordingError
 from aggr_server.wire import Gap, Market
 from services.backtest.errors import BacktestError
-from services.backtest.table import Flaws, Progress, Table, part_of, silent
-from services.backtest.tape import Floats, Ints, SecondBars
+from services.backtest.sources.table import Flaws, Progress, Table, part_of, silent
+from services.backtest.sources.tape import Floats, Ints, SecondBars
 
 EARLIEST_MS = 10**11
 """A smaller time is no number of milliseconds of this century: seconds, most likely."""

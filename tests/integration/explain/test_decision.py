@@ -13,11 +13,11 @@ import pytest
 from aggr_server.influx import InfluxClient
 from aggr_server.points import BARS, gap_line
 from aggr_server.wire import Gap
-from services.backtest.explain import explain
-from services.backtest.explain_page import document
-from services.backtest.explain_store import ExplainError, find
-from services.backtest.explain_text import text
 from services.core.settings import StrategySettings
+from services.explain.decision import explain
+from services.explain.page import document
+from services.explain.store import ExplainError, find
+from services.explain.text import text
 from services.strategy.params import Params
 from tests.integration.backtest.recording import Recorded, record
 from tests.integration.servers import free_port

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aggr_server.wire import Gap, Market
-from services.backtest.explain_store import ExplainError, Stored
+from services.explain.store import ExplainError, Stored
 from services.market.aggregate import Aggregator, preferred_market
 from services.market.bars import ClosedBars
 from services.market.history import CHUNK_S, History, OpenInterestSeries

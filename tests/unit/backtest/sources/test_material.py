@@ -7,9 +7,9 @@ import pytest
 
 from aggr_server.wire import Gap
 from services.backtest.errors import BacktestError
-from services.backtest.material import Material, Wanted, from_files
+from services.backtest.sources.material import Material, Wanted, from_files
 from services.market.symbols import symbol_of
-from tests.unit.backtest.test_bar_files import T, write
+from tests.unit.backtest.sources.test_bar_files import T, write
 
 SPOT, PERP = "BINANCE:btcusdt", "BINANCE_FUTURES:btcusdt"
 

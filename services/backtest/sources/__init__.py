@@ -1,0 +1,1 @@
+"""Recorded markets from files or InfluxDB, as tapes."""
