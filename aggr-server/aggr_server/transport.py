@@ -33,6 +33,7 @@ PONG_WITHIN_S = 10.0
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 READ_BYTES = 64 * 1024
 """Read in one go: what it holds is handled before other tasks get a turn."""
+_HANG_UP_S = 0.2
 _BUFFER_BYTES = READ_BYTES * 3 // 2
 _MAX_CONTROL_BYTES = 125
 _STATUS = re.compile(rb"HTTP/\d\.\d (\d{3})\b")
@@ -94,30 +95,45 @@ class PicowsConnector:
     async def connect(self, url: str, headers: Mapping[str, str] = _NO_HEADERS) -> Socket:
         if self._tls is None and url.startswith("wss:"):
             self._tls = ssl.create_default_context()
+        opening = asyncio.create_task(self._open(url, headers))
         try:
             async with clock.timeout(CONNECT_TIMEOUT_S):
-                transport, listener = await ws_connect(
-                    _Listener,
-                    url,
-                    ssl_context=self._tls,
-                    # Frees the socket when the time above is over; it is never the shorter one.
-                    websocket_handshake_timeout=CONNECT_TIMEOUT_S,
-                    logger_name=_library_log,
-                    max_frame_size=MAX_FRAME_BYTES,
-                    extra_headers={"User-Agent": "squeezeflow-aggr-server", **headers},
-                    max_redirects=0,
-                    read_buffer_init_size=_BUFFER_BYTES,
-                    use_aiofastnet=False,
-                )
+                transport, listener = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # The library would leave its socket open: let it finish, then close.
+            opening.add_done_callback(_hang_up)
+            await asyncio.wait((opening,), timeout=_HANG_UP_S)
+            raise
         except WSHandshakeError as error:
             raise _refusal(error) from error
         except TimeoutError as error:
+            opening.add_done_callback(_hang_up)
             raise Refused(f"no answer within {CONNECT_TIMEOUT_S:.0f} s") from error
         except (WSError, OSError) as error:
             raise Refused(str(error) or type(error).__name__) from error
         if not isinstance(listener, _Listener):
             raise Refused("the connection was closed before it was answered")
         return _PicowsSocket(transport, listener)
+
+    async def _open(self, url: str, headers: Mapping[str, str]) -> tuple[WSTransport, WSListener]:
+        return await ws_connect(
+            _Listener,
+            url,
+            ssl_context=self._tls,
+            # Frees the socket when the time to connect is over; it is never the shorter one.
+            websocket_handshake_timeout=CONNECT_TIMEOUT_S,
+            logger_name=_library_log,
+            max_frame_size=MAX_FRAME_BYTES,
+            extra_headers={"User-Agent": "squeezeflow-aggr-server", **headers},
+            max_redirects=0,
+            read_buffer_init_size=_BUFFER_BYTES,
+            use_aiofastnet=False,
+        )
+
+
+def _hang_up(opening: asyncio.Task[tuple[WSTransport, WSListener]]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result()[0].disconnect(graceful=False)
 
 
 def _refusal(error: WSHandshakeError) -> Refused:

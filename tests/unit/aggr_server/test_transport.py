@@ -292,6 +292,26 @@ async def test_no_answer_in_time_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -
         await PicowsConnector().connect(url)  # nobody listens there any more
 
 
+async def test_a_connection_given_up_while_it_is_opened_is_closed() -> None:
+    asked, answers, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def serve(p: Peer) -> None:
+        asked.set()
+        await answers.wait()
+        await p.accept()
+        await p.reader.read()
+        closed.set()
+
+    async with peer(serve) as url:
+        connecting = asyncio.create_task(PicowsConnector().connect(url))
+        await asked.wait()
+        connecting.cancel()
+        answers.set()
+        with pytest.raises(asyncio.CancelledError):
+            await connecting
+        await asyncio.wait_for(closed.wait(), 5)
+
+
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A certificate for localhost that nobody trusts, beside its key in `key.pem`."""
