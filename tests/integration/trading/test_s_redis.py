@@ -193,10 +193,12 @@ async def fill_up(redis: Redis) -> int:
 
 async def fenced(redis: Redis, runner: Runner) -> None:
     """Wait until the runner has its lease again, without which it writes nothing."""
-    while await redis.get(names.lease_fence("BTCUSDT")) is None:
+    for _ in range(2000):
+        if (token := await redis.get(names.lease_fence("BTCUSDT"))) is not None:
+            await eventually(lambda: runner.app.leases.fence("BTCUSDT") == int(token))
+            return
         await asyncio.sleep(0.01)
-    token = await redis.get(names.lease_fence("BTCUSDT"))
-    await eventually(lambda: runner.app.leases.fence("BTCUSDT") == int(token or 0))
+    raise AssertionError("the lease was not taken again")
 
 
 async def test_s4_a_full_redis_evicts_everything_and_nothing_is_lost(
