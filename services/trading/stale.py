@@ -16,9 +16,9 @@ from services.market.backfill import MINUTE_S, Backfill, Filled
 from services.market.klines import KlinesUnavailable
 from services.market.markets import Directory
 from services.strategy.types import State
+from services.trading.loader import SCALE_MINUTES
 from services.trading.symbol import SymbolTrader
 
-SCALE_MINUTES = 1681
 CLOSED_AFTER_S = 5
 """A minute's candle is final, and its bars are stored, this long after its end."""
 
