@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from services.trading.stages import KEPT, Stages, spread
@@ -15,9 +17,13 @@ class Watch:
 
 def second(stages: Stages, watch: Watch, t: int, *ms: float) -> None:
     """Let second `t` pass: ms from the arrival until it is taken, decided and written."""
+    marks: list[Callable[[], object]] = [
+        lambda: stages.taken(t, t),
+        stages.decided,
+        stages.written,
+    ]
     stages.arrived(1.5)
-    for wait_ms, mark in zip(ms, (lambda: stages.taken(t, t), stages.decided, stages.written),
-                             strict=True):  # fmt: skip
+    for wait_ms, mark in zip(ms, marks, strict=True):
         watch.s += wait_ms / 1000
         mark()
 
