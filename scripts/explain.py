@@ -116,6 +116,7 @@ def _summary(explanation: Explanation) -> dict[str, object]:
         "verdict": comparison.verdict,
         "sentence": comparison.sentence,
         "causes": comparison.causes,
+        "filled_minutes": rebuilt.filled,
         "values": comparison.rows,
     }
 

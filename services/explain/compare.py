@@ -153,6 +153,10 @@ def _causes(signal: Stored, rebuilt: Rebuilt) -> Iterator[str]:
     then, now = signal.decision.get("minutes"), rebuilt.record.get("minutes")
     if isinstance(then, int) and isinstance(now, int) and abs(then - now) > 1:
         yield f"The scales rested on {then} minutes of history then, on {now} now."
+    if signal.action != "CLOSE":
+        then, now = signal.decision.get("backfilled_minutes", 0), len(rebuilt.filled)
+        if signal.decision and then != now:
+            yield f"{then} minutes were filled from candles then, {now} are now."
     for gap in rebuilt.gaps[:5]:
         yield (
             f"{gap.market} had a gap from {iso(gap.from_s * 1000)} to {iso(gap.to_s * 1000)} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -10,6 +11,7 @@ from services.core.settings import StrategySettings
 from services.explain.compare import Comparison, compare
 from services.explain.replay import AFTER_S, Progress, Rebuilt, Replay
 from services.explain.store import ExplainError, Stored, around, find
+from services.market.backfill import FilledHistory
 from services.market.history import History
 from services.market.markets import Directory, read_influx
 from services.market.symbols import base_of_symbol
@@ -52,9 +54,22 @@ async def explain(
     known = await around(influx, signal.symbol, signal.t - BEFORE_S, signal.t + AFTER_S)
     params = parameters(signal.decision, strategy_params(settings))
     exchange = settings.squeezeflow_execution_exchange
-    replay = Replay(History(influx), markets, exchange, params, base, signal, known)
+    history = History(influx)
+    filled = FilledHistory(influx, history) if on_candles(signal, known, settings) else None
+    replay = Replay(history, markets, exchange, params, base, signal, known, filled)
     rebuilt = await replay.run(now_s, progress)
     return Explanation(signal, rebuilt, compare(signal, rebuilt))
+
+
+def on_candles(signal: Stored, known: Sequence[Stored], settings: StrategySettings) -> bool:
+    """Whether missing minutes were filled from candles when the position was decided on.
+
+    As recorded with the entry; where nothing was recorded, as the settings say today.
+    """
+    entry = next((s for s in known if s.signal_id == signal.parent_signal_id), signal)
+    if entry.action == "CLOSE" or not entry.decision:
+        return settings.squeezeflow_backfill
+    return bool(entry.decision.get("backfilled_minutes"))
 
 
 def parameters(decision: dict[str, Any], otherwise: Params) -> Params:

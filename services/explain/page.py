@@ -8,7 +8,7 @@ from typing import Any
 
 from services.explain.compare import PHASES, TOLERANCES
 from services.explain.decision import Explanation
-from services.explain.text import spoken, value
+from services.explain.text import filled_text, spoken, value
 from services.influx_signal_manager import iso
 from services.strategy.types import Second, Transition
 from services.web.document import (
@@ -40,7 +40,10 @@ def document(explanation: Explanation) -> Document:
     return Document(
         title=f"{signal.symbol} {signal.action}",
         subtitle=f"{iso((signal.t + 1) * 1000)}, signal {signal.signal_id}",
-        said=[f"Set-up {signal.setup_id or 'unknown'}, outcome {signal.outcome or 'unknown'}."],
+        said=[
+            f"Set-up {signal.setup_id or 'unknown'}, outcome {signal.outcome or 'unknown'}.",
+            *filter(None, [filled_text(explanation.rebuilt.filled)]),
+        ],
         verdict=comparison.sentence,
         verdict_tone=_TONES[comparison.verdict],
         warnings=comparison.causes,

@@ -9,6 +9,7 @@ from typing import Any
 from aggr_server.wire import Gap, Market
 from services.explain.store import ExplainError, Stored
 from services.market.aggregate import Aggregator, preferred_market
+from services.market.backfill import FilledHistory
 from services.market.bars import ClosedBars
 from services.market.history import CHUNK_S, History, OpenInterestSeries
 from services.strategy.engine import SymbolEngine
@@ -17,12 +18,14 @@ from services.strategy.types import (
     Entry,
     Event,
     Exit,
+    Minute,
     OpenPosition,
     Second,
     State,
     Transition,
 )
 from services.trading.loader import SCALE_MINUTES
+from services.trading.symbol import remembered
 
 NEAR_S = 10
 """A decision that comes out this many seconds earlier or later still counts as the same one."""
@@ -37,6 +40,7 @@ class Rebuilt:
     `record`: the five phases at `t`, else at the recorded second. `kind`: the event's reason for an
     exit, the reset's type for an entry. `seconds`: what the strategy was fed with, and `after_s`
     more. `first_s`: the first of them. `oldest_s`: the first second that is stored at all.
+    `filled`: the minutes the scales rest on that come from candles.
     """
 
     params: Params
@@ -51,13 +55,15 @@ class Rebuilt:
     moves: list[Transition] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     adopted: bool = False
+    filled: tuple[int, ...] = ()
 
 
 class Replay:
     """Rebuilds one signal's decision.
 
     `known`: the symbol's recorded signals, the one in question among them. What became of those
-    before it is taken from the record, so that the strategy meets what it met then.
+    before it is taken from the record, so that the strategy meets what it met then. `filled`: given
+    if missing minutes were filled from candles then.
     """
 
     def __init__(
@@ -69,8 +75,10 @@ class Replay:
         base: str,
         signal: Stored,
         known: Sequence[Stored],
+        filled: FilledHistory | None = None,
     ) -> None:
         self._history = history
+        self._filled = filled
         self._markets = list(markets)
         self._exchange = exchange
         self._signal = signal
@@ -112,15 +120,11 @@ class Replay:
                 "longer stored, so it cannot be rebuilt. They are kept for INFLUX_RETENTION_1S."
             )
         first = max(wanted, -(-found.oldest_s // 60) * 60)
-        found.first_s, found.wanted_first_s = first, wanted
-        reference = preferred_market(self._markets, self._exchange)
-        from_s = first - (SCALE_MINUTES - params.lookback_s // 60) * 60
+        from_s = wanted - (SCALE_MINUTES - params.lookback_s // 60) * 60
+        minutes, whole_from = await self._minutes(from_s, first, begun)
+        first = max(first, whole_from)
+        found.first_s, found.wanted_first_s = first, max(wanted, whole_from)
         self._oi = await self._history.open_interest(self._base, from_s, self._signal.t + AFTER_S)
-        minutes = (
-            []
-            if reference is None
-            else await self._history.minutes(self._markets, reference, from_s, first)
-        )
         found.minutes = len(minutes)
         self._engine.preload_minutes(
             [minute._replace(oi=self._oi.at(minute.t + 59)) for minute in minutes]
@@ -129,6 +133,22 @@ class Replay:
         self._aggregator.seed(volumes, minutes[-1].close if minutes else None)
         found.gaps = await self._history.gaps(self._markets, first, self._signal.t + 1)
         return first
+
+    async def _minutes(self, from_s: int, first: int, begun: int) -> tuple[list[Minute], int]:
+        """Those before the seconds, and the second before which no seconds may be used.
+
+        What could be filled only after `begun` was not known when it was decided.
+        """
+        reference = preferred_market(self._markets, self._exchange)
+        if reference is None:
+            return [], 0
+        if self._filled is None:
+            return await self._history.minutes(self._markets, reference, from_s, first), 0
+        end = (begun + 1) // 60 * 60
+        filled = await self._filled.minutes(self._markets, reference, from_s, end)
+        self.found.filled = remembered(filled.minutes, begun, self.found.params)
+        first = max(first, filled.whole_from)
+        return filled.table.axis(first), filled.whole_from
 
     async def _bars(self, from_s: int, to_s: int) -> AsyncIterator[ClosedBars]:
         for start in range(from_s, to_s, CHUNK_S):
@@ -164,7 +184,9 @@ class Replay:
     def _entered(self, event: Entry) -> None:
         action = "LONG" if event.direction > 0 else "SHORT"
         if self._is_target(event.t, action):
-            self._decided(event.t, event.reset_type, event.record)
+            count = len(self.found.filled)
+            filled = {"backfilled_minutes": count} if count else {}
+            self._decided(event.t, event.reset_type, {**event.record, **filled})
         published = self._near(event.t, action)
         if published is None:
             self._note(self._engine.refuse("not published"))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from services.explain.compare import PHASES, TOLERANCES, Row
 from services.explain.decision import Explanation
 from services.influx_signal_manager import iso
+from services.market.backfill import runs_of
 
 WIDTH = 88
+RUNS_NAMED = 5
 _MARKS = {
     "same": "=",
     "differs": "\u2260",
@@ -31,6 +33,8 @@ def _lines(explanation: Explanation) -> Iterator[str]:
     yield f"decided {iso((signal.t + 1) * 1000)}, score {signal.score:.2f}, {signal.outcome}"
     yield ""
     yield from textwrap.wrap(comparison.sentence, WIDTH)
+    if filled := filled_text(explanation.rebuilt.filled):
+        yield from textwrap.wrap(filled, WIDTH)
     for cause in comparison.causes:
         yield from textwrap.wrap(cause, WIDTH, initial_indent="  - ", subsequent_indent="    ")
     for key, title in PHASES:
@@ -46,6 +50,24 @@ def _lines(explanation: Explanation) -> Iterator[str]:
 def _line(row: Row) -> str:
     mark = _MARKS[row.equality]
     return f"  {spoken(row.name):<38}{value(row.recorded):>18}{value(row.rebuilt):>18}  {mark}"
+
+
+def filled_text(minutes: Sequence[int]) -> str:
+    """Which minutes come from candles; empty if none does."""
+    if not minutes:
+        return ""
+    runs = runs_of(minutes)
+    spans = [f"{_minute(run.from_s)} to {_minute(run.to_s)}" for run in runs[-RUNS_NAMED:]]
+    if len(runs) > RUNS_NAMED:
+        spans.insert(0, f"{len(runs) - RUNS_NAMED} earlier spans")
+    return (
+        f"{len(minutes)} of the minutes that the scales rest on were seen by no collector and "
+        f"filled from candles: {', '.join(spans)} UTC."
+    )
+
+
+def _minute(t: int) -> str:
+    return iso(t * 1000)[:16].replace("T", " ")
 
 
 def spoken(name: str) -> str:

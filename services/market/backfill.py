@@ -60,12 +60,14 @@ class Ratio(NamedTuple):
 class Filled:
     """Minutes with their holes filled as far as possible.
 
-    `minutes`: those that were filled. `whole_from`: one-second bars may be used from here on.
-    `usable_at`: when the next run can be used, None if there is none. `problem`: why one cannot.
+    `minutes`: those that were filled. `known_at`: each of them -> the second from which it could be
+    used. `whole_from`: one-second bars may be used from here on. `usable_at`: when the next run can
+    be used, None if there is none. `problem`: why one cannot.
     """
 
     table: MinuteTable
     minutes: tuple[int, ...] = ()
+    known_at: dict[int, int] = field(default_factory=dict)
     whole_from: int = 0
     usable_at: int | None = None
     problem: str = ""
@@ -140,6 +142,7 @@ def fill(parts: Parts, from_s: int, to_s: int) -> Filled:
         splice = _splice(exact, parts.own, after)
         added = [t for t in range(*run, MINUTE_S) if _take(result.table, parts, t, ratio, splice)]
         filled += added
+        result.known_at |= dict.fromkeys(added, after[-1] + MINUTE_S)
         if len(added) >= LONG_RUN_MIN:
             result.whole_from = run.whole_from
     result.minutes = tuple(filled)
@@ -168,20 +171,15 @@ def _take(
     return True
 
 
-class Backfill:
-    """Reads and fetches missing minutes. Several processes may fill the same: points are equal.
+class FilledHistory:
+    """Reads stored minutes and fills their holes from stored candles.
 
-    Raises `InfluxError`, `InfluxUnavailable`, and what its methods name.
+    Raises `InfluxError` and `InfluxUnavailable`.
     """
 
-    def __init__(self, influx: InfluxClient, history: History, klines: Klines) -> None:
+    def __init__(self, influx: InfluxClient, history: History) -> None:
         self._influx = influx
         self._history = history
-        self._klines = klines
-
-    async def close(self) -> None:
-        """Close the connections to the venues."""
-        await self._klines.close()
 
     async def minutes(
         self, markets: Sequence[Market], reference: Market, from_s: int, to_s: int
@@ -194,30 +192,6 @@ class Backfill:
             parts.own = await self._exact(chosen, lead, from_s, to_s)
             parts.candles = await self._candles(chosen, lead, from_s, to_s)
         return fill(parts, from_s, to_s)
-
-    async def fetch(
-        self, markets: Sequence[Market], reference: Market, from_s: int, to_s: int
-    ) -> int:
-        """Fetch what is missing in [from_s, to_s) and was not fetched before; number of candles.
-
-        Raises `KlinesUnavailable`; what was fetched until then is stored.
-        """
-        exact = await self._exact(markets, reference, from_s, to_s)
-        missing = set(range(from_s, to_s, MINUTE_S)) - exact.known
-        chosen = [m for m in markets if serves(m)]
-        stored = await self._stored(chosen, from_s, to_s) if missing else {}
-        count = 0
-        for market in chosen:
-            wanted = missing - stored.get(market.market, {}).keys()
-            for page in _pages(wanted):
-                found = await self._klines.fetch(market, page.from_s, page.to_s)
-                lines = [_line(market, kline) for kline in found if kline.t in wanted]
-                if lines:
-                    await self._influx.write(
-                        lines, precision="ms", retention_policy=RETENTION_POLICY
-                    )
-                count += len(lines)
-        return count
 
     async def _exact(
         self, markets: Sequence[Market], reference: Market, from_s: int, to_s: int
@@ -259,6 +233,45 @@ class Backfill:
             kline = Kline(t, o, h, low, c, buy, sell, int(row["trades"]))
             found.setdefault(row["market"], {})[t] = kline
         return found
+
+
+class Backfill(FilledHistory):
+    """Fetches missing minutes as well. Several processes may fetch the same: points are equal.
+
+    Raises what its base does, and what its methods name.
+    """
+
+    def __init__(self, influx: InfluxClient, history: History, klines: Klines) -> None:
+        super().__init__(influx, history)
+        self._klines = klines
+
+    async def close(self) -> None:
+        """Close the connections to the venues."""
+        await self._klines.close()
+
+    async def fetch(
+        self, markets: Sequence[Market], reference: Market, from_s: int, to_s: int
+    ) -> int:
+        """Fetch what is missing in [from_s, to_s) and was not fetched before; number of candles.
+
+        Raises `KlinesUnavailable`; what was fetched until then is stored.
+        """
+        exact = await self._exact(markets, reference, from_s, to_s)
+        missing = set(range(from_s, to_s, MINUTE_S)) - exact.known
+        chosen = [m for m in markets if serves(m)]
+        stored = await self._stored(chosen, from_s, to_s) if missing else {}
+        count = 0
+        for market in chosen:
+            wanted = missing - stored.get(market.market, {}).keys()
+            for page in _pages(wanted):
+                found = await self._klines.fetch(market, page.from_s, page.to_s)
+                lines = [_line(market, kline) for kline in found if kline.t in wanted]
+                if lines:
+                    await self._influx.write(
+                        lines, precision="ms", retention_policy=RETENTION_POLICY
+                    )
+                count += len(lines)
+        return count
 
 
 def leading(chosen: Sequence[Market], reference: Market) -> Market | None:

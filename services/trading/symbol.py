@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -44,6 +44,12 @@ class Saved(msgspec.Struct):
     holding: Holding | None = None
     state: str = ""
     memory: Memory | None = None
+
+
+def remembered(minutes: Iterable[int], t: int, params: Params) -> tuple[int, ...]:
+    """Those of `minutes` that the scales still rest on at second `t`."""
+    oldest = t - 60 * (params.hist_min + max(params.scale_windows))
+    return tuple(minute for minute in minutes if minute > oldest)
 
 
 class SymbolTrader:
@@ -105,8 +111,7 @@ class SymbolTrader:
         """Minutes in the scales' history that come from candles, not from collectors."""
         if not self.filled or self.engine.t is None:
             return 0
-        oldest = self.engine.t - 60 * (self.params.hist_min + max(self.params.scale_windows))
-        return sum(t > oldest for t in self.filled)
+        return len(remembered(self.filled, self.engine.t, self.params))
 
     def put_aside(self, closed: ClosedBars) -> None:
         """Keep a second until it is used."""

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from aggr_server.influx import InfluxClient
 from aggr_server.settings import Connections
-from aggr_server.wire import Market
 from services.core import names
 from services.market.backfill import Backfill
 from services.market.history import History
@@ -22,66 +19,15 @@ from services.market.klines import Klines, KlinesUnavailable
 from services.strategy.types import State
 from services.trading.warmup import shortage
 from tests.integration.trading import harness
+from tests.integration.trading.candles import BEGIN, FIRST, PERP, SPLIT, SPOT, Venue
 from tests.integration.trading.harness import Runner, Tape, eventually, store
 from tests.unit.strategy.scenarios import LEAD_S
-
-SPOT = Market("BINANCE:btcusdt", "BINANCE", "BTC", "USDT", "spot")
-PERP = Market("BINANCE_FUTURES:btcusdt", "BINANCE_FUTURES", "BTC", "USDT", "perp")
-SHARE = 0.6
-BEGIN = LEAD_S // 60 * 60
-
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Venue:
-    """Binance's candles, made of a tape; `refusal` is answered instead while it is set."""
-
-    def __init__(self, tape: Tape) -> None:
-        self._tape = tape
-        self.requests = 0
-        self.refusal: tuple[int, dict[str, str]] | None = None
-        app = web.Application()
-        app.router.add_get("/api.binance.com/api/v3/klines", self._answer(SPOT.market))
-        app.router.add_get("/fapi.binance.com/fapi/v1/klines", self._answer(PERP.market))
-        self.server = TestServer(app)
-
-    @property
-    def gateway(self) -> str:
-        return str(self.server.make_url("")).rstrip("/")
-
-    def _answer(self, name: str) -> Answer:
-        async def answer(request: web.Request) -> web.StreamResponse:
-            self.requests += 1
-            assert request.query["symbol"] == "BTCUSDT"
-            if self.refusal is not None:
-                status, headers = self.refusal
-                return web.json_response({"msg": "no"}, status=status, headers=headers)
-            first, last = (int(request.query[k]) // 1000 for k in ("startTime", "endTime"))
-            return web.json_response(
-                [self._row(name, t) for t in range(first, last, 60) if t >= self._tape.start][:1000]
-            )
-
-        return answer
-
-    def _row(self, name: str, t: int) -> list[Any]:
-        bars = [b for i in range(t - self._tape.start, t - self._tape.start + 60)
-                for b in self._tape.bars(i) if b.market == name]  # fmt: skip
-        buy, sell = sum(b.vbuy for b in bars), sum(b.vsell for b in bars)
-        prices = (bars[0].open, max(b.high for b in bars), min(b.low for b in bars), bars[-1].close)
-        return [t * 1000, *map(repr, prices), "1", t * 1000 + 59_999, repr(buy + sell), 60, "1",
-                repr(buy), "0"]  # fmt: skip
 
 
 @pytest.fixture
 def tape(monkeypatch: pytest.MonkeyPatch) -> Tape:
     """The flow of S5 over four markets, one of each class with candles."""
-    split = {
-        SPOT.market: ("spot", SHARE, 1.0005),
-        "VENUE_B:btc-usd": ("spot", 1 - SHARE, 0.9995),
-        PERP.market: ("perp", 0.7, 1.0),
-        "VENUE_B:btc-perp": ("perp", 0.3, 1.001),
-    }
-    monkeypatch.setattr(harness, "SPLIT", split)
+    monkeypatch.setattr(harness, "SPLIT", SPLIT)
     return Tape("S5")
 
 
@@ -182,8 +128,7 @@ async def test_an_empty_database_is_told_class_by_class(
 async def test_warm_after_half_an_hour_with_candles_and_the_signal_says_so(
     connections: Connections, influx: InfluxClient, tmp_path: Path, venue: Venue, tape: Tape,
 ) -> None:  # fmt: skip
-    begin = BEGIN - 1800 + 17
-    await store(influx, tape, begin, BEGIN)
+    await store(influx, tape, FIRST, BEGIN)
     known = msgspec.structs.replace(connections, exchange_gateway=venue.gateway)
     async with Runner(known, tape, tmp_path, squeezeflow_backfill=True) as runner:
         await runner.start(BEGIN)

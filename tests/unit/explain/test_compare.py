@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from aggr_server.wire import Gap
+from services.core.settings import StrategySettings
 from services.explain.compare import Comparison, Row, compare
-from services.explain.decision import parameters
+from services.explain.decision import on_candles, parameters
 from services.explain.replay import Rebuilt
 from services.explain.store import Stored
 from services.strategy.params import Params
@@ -124,3 +125,28 @@ def test_recorded_parameters_win_over_todays() -> None:
     assert found.min_score == 5.5
     assert found.div_windows == (30, 15)
     assert parameters({}, Params(min_score=3.0)).min_score == 3.0
+
+
+def entry(signal_id: str, decision: dict[str, Any], **values: Any) -> Stored:
+    given = {"symbol": "BTCUSDT", "action": "LONG", "ts_ms": T * 1000, "t": T, **values}
+    return Stored(signal_id=signal_id, decision=decision, **given)
+
+
+@pytest.mark.parametrize("today", [True, False])
+def test_whether_candles_were_used_is_taken_from_the_entry_record(today: bool) -> None:
+    settings = StrategySettings(squeezeflow_backfill=today)
+    on, off, silent = (entry("on", record(backfilled_minutes=7)), entry("off", record()),
+                       entry("silent", {}))  # fmt: skip
+    assert on_candles(on, [on], settings)
+    assert not on_candles(off, [off], settings)
+    assert on_candles(silent, [silent], settings) == today
+    for opened, expected in ((on, True), (off, False), (silent, today)):
+        close = entry("close", record(), action="CLOSE", parent_signal_id=opened.signal_id)
+        assert on_candles(close, [opened, close], settings) == expected
+
+
+def test_other_filled_minutes_than_then_are_a_cause() -> None:
+    then, now = record(backfilled_minutes=120), record(backfilled_minutes=60)
+    found = judged(then, now, filled=tuple(range(T, T + 3600, 60)))
+    assert row(found, "backfilled_minutes").equality == "differs"
+    assert "120 minutes were filled from candles then, 60 are now." in found.causes

@@ -82,6 +82,8 @@ def test_nothing_is_used_before_both_are_known_for_half_an_hour() -> None:
     assert found.whole_from == BEGIN
     enough = fill(parts(begin - 60, LATER), BEGIN, LATER)
     assert enough.minutes[-1] == begin - 120
+    assert set(enough.known_at) == set(enough.minutes)
+    assert set(enough.known_at.values()) == {LATER}
 
 
 def test_seconds_begin_after_a_long_run_with_the_first_whole_minute() -> None:
