@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -336,7 +337,12 @@ async def test_where_nothing_was_received_after_a_gap_rest_must_reach_beyond_it(
     assert len(bench.bars()) >= 30
 
 
-async def test_a_market_that_does_not_trade_on_is_not_waited_for_longer_than_a_minute() -> None:
+async def test_a_market_that_does_not_trade_on_is_not_waited_for_longer_than_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # An attempt after 3, 8, 17, 34 and 67 s, and what the machine takes counts for less.
+    monkeypatch.setattr(random, "uniform", lambda low, high: (low + high) / 2)
+    clock.adjust(f"{clock.now_ms()}*50")
     bench = Bench()
     bench.traded(bench.now_s - 60, bench.now_s - 25)
     bench.missed(bench.now_s - 40, bench.now_s - 20)
