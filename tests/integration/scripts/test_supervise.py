@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from scripts.stack.layout import Layout
 from scripts.stack.render import Program
 from scripts.stack.settings import StackSettings
 from scripts.stack.supervise import Supervisor, leftovers
+from tests.integration.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -100,17 +100,11 @@ def test_children_of_a_program_end_with_it(layout: Layout) -> None:
     _eventually(lambda: not child.is_running())
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
 def test_redis_and_influxdb_take_their_configuration(layout: Layout) -> None:
     settings = StackSettings(
-        redis_port=_free_port(),
-        influx_port=_free_port(),
-        influx_rpc_port=_free_port(),
+        redis_port=free_port(),
+        influx_port=free_port(),
+        influx_rpc_port=free_port(),
         redis_maxmemory="64mb",
     )
     installed = debian.find(ROOT / ".local")
