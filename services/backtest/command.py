@@ -162,6 +162,7 @@ class _Command:
             tuple(chosen.trades),
             by_base("--oi", chosen.oi, bases),
             by_base("--funding", chosen.funding, bases),
+            self._settings.squeezeflow_backfill,
         )
 
     def _chosen_params(self) -> Params:

@@ -43,7 +43,7 @@ class Player:
     ) -> None:
         self.tape = tape
         self.execution = execution
-        self.begin_s = max(from_s, tape.first_s)
+        self.begin_s = max(from_s, tape.first_s, tape.begin_s)
         self.end_s = min(to_s, tape.end_s)
         epoch = f"{tape.base}:{self.begin_s}"
         engine = partial(make_engine, epoch)
@@ -65,9 +65,10 @@ class Player:
     def load(self) -> None:
         """Bring the trader up to `begin_s`, the way a live one is loaded: no entry is kept."""
         lookback_s = self.trader.params.lookback_s
-        start = max((self.begin_s - lookback_s) // 60 * 60, self.tape.first_s)
+        wanted = (self.begin_s - lookback_s) // 60 * 60
+        start = max(wanted, self.tape.first_s)
         start = min(-(-start // 60) * 60, self.begin_s)
-        self._preload(start, lookback_s)
+        self._preload(wanted - (SCALE_MINUTES - lookback_s // 60) * 60, start)
         self._pieces = self.tape.columns(start, self.end_s)
         t = start
         while t < self.begin_s:
@@ -117,14 +118,14 @@ class Player:
     def _skip(self, columns: Columns, t: int, to_s: int) -> int:
         return self.trader.skip(columns, t, to_s) if self._skipping else t
 
-    def _preload(self, start: int, lookback_s: int) -> None:
+    def _preload(self, from_s: int, start: int) -> None:
         trader, tape = self.trader, self.tape
         trader.aggregator = Aggregator(tape.markets, self.execution.exchange)
-        from_s = start - (SCALE_MINUTES - lookback_s // 60) * 60
         minutes = tape.minutes_between(self.execution, from_s, start) if start % 60 == 0 else []
         if minutes and minutes[-1].t + 60 != start:
             minutes = []
         self.history_min = len(minutes)
+        trader.filled = tape.filled
         trader.oi = tape.open_interest()
         trader.engine.preload_minutes(minutes)
         trader.aggregator.seed(tape.volumes_before(start), minutes[-1].close if minutes else None)

@@ -9,10 +9,9 @@ from typing import Any
 from services.explain.compare import PHASES, TOLERANCES, Row
 from services.explain.decision import Explanation
 from services.influx_signal_manager import iso
-from services.market.backfill import runs_of
+from services.market.backfill import spans_text
 
 WIDTH = 88
-RUNS_NAMED = 5
 _MARKS = {
     "same": "=",
     "differs": "\u2260",
@@ -56,18 +55,10 @@ def filled_text(minutes: Sequence[int]) -> str:
     """Which minutes come from candles; empty if none does."""
     if not minutes:
         return ""
-    runs = runs_of(minutes)
-    spans = [f"{_minute(run.from_s)} to {_minute(run.to_s)}" for run in runs[-RUNS_NAMED:]]
-    if len(runs) > RUNS_NAMED:
-        spans.insert(0, f"{len(runs) - RUNS_NAMED} earlier spans")
     return (
         f"{len(minutes)} of the minutes that the scales rest on were seen by no collector and "
-        f"filled from candles: {', '.join(spans)} UTC."
+        f"filled from candles: {spans_text(minutes)} UTC."
     )
-
-
-def _minute(t: int) -> str:
-    return iso(t * 1000)[:16].replace("T", " ")
 
 
 def spoken(name: str) -> str:

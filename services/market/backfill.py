@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from aggr_server.influx import InfluxClient
@@ -32,6 +33,8 @@ LONG_RUN_MIN = 30
 
 NEWEST_S = 900
 """Roll-ups of the last minutes may not have been made yet: these are read second by second."""
+
+RUNS_NAMED = 5
 
 RETENTION_POLICY = TIMEFRAMES[1].retention_policy
 _CLASSES = ("spot", "perp")
@@ -82,6 +85,19 @@ def runs_of(missing: Iterable[int]) -> list[Run]:
         else:
             found.append(Run(t, t + MINUTE_S))
     return found
+
+
+def spans_text(minutes: Iterable[int]) -> str:
+    """`2026-11-20 10:05 to 2026-11-20 11:40` and so on, the newest few; the times are UTC."""
+    runs = runs_of(minutes)
+    spans = [f"{_clock(run.from_s)} to {_clock(run.to_s)}" for run in runs[-RUNS_NAMED:]]
+    if len(runs) > RUNS_NAMED:
+        spans.insert(0, f"{len(runs) - RUNS_NAMED} earlier spans")
+    return ", ".join(spans)
+
+
+def _clock(t: int) -> str:
+    return datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def ratios(whole: MinuteTable, part: MinuteTable, minutes: Sequence[int]) -> dict[str, Ratio] | str:

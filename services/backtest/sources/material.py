@@ -20,7 +20,8 @@ from services.influx_signal_manager import iso
 class Wanted:
     """What is asked for. `from_s`, `to_s`: None for as far as the files reach.
 
-    `trades`: as `trade_files.parse_spec` reads it. `oi`, `funding`: base -> files.
+    `trades`: as `trade_files.parse_spec` reads it. `oi`, `funding`: base -> files. `backfill`:
+    whether missing minutes are filled from stored candles.
     """
 
     bases: tuple[str, ...]
@@ -31,6 +32,7 @@ class Wanted:
     trades: tuple[str, ...] = ()
     oi: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     funding: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    backfill: bool = False
 
     @property
     def files(self) -> bool:

@@ -9,15 +9,16 @@ from aggr_server.influx import InfluxClient
 from aggr_server.wire import Market
 from services.backtest.errors import BacktestError
 from services.backtest.sources.material import Material, Wanted, with_samples, within
+from services.backtest.sources.past import Reach, past
 from services.backtest.sources.selection import check_classes, execution_market
 from services.backtest.sources.table import Progress, part_of, silent
 from services.backtest.sources.tape import DAY_S, Spool, Tape, spans
 from services.influx_signal_manager import iso
 from services.market import columns
+from services.market.backfill import FilledHistory
 from services.market.history import OI_STALE_S, History
 from services.market.markets import Directory, read_influx
 from services.strategy.params import Params
-from services.trading.loader import SCALE_MINUTES
 
 
 async def from_influx(
@@ -33,7 +34,9 @@ async def from_influx(
     """
     directory = Directory(wanted.bases)
     directory.update(await read_influx(influx))
-    reader = _Reader(History(influx), wanted, params, folder)
+    history = History(influx)
+    filling = FilledHistory(influx, history) if wanted.backfill else None
+    reader = _Reader(history, filling, wanted, params, folder)
     tapes = []
     for i, base in enumerate(wanted.bases):
         markets = directory.of_base(base)
@@ -44,8 +47,16 @@ async def from_influx(
 
 
 class _Reader:
-    def __init__(self, history: History, wanted: Wanted, params: Params, folder: Path) -> None:
+    def __init__(
+        self,
+        history: History,
+        filling: FilledHistory | None,
+        wanted: Wanted,
+        params: Params,
+        folder: Path,
+    ) -> None:
         self._history = history
+        self._filling = filling
         self._exchange = wanted.exchange
         assert wanted.from_s is not None
         assert wanted.to_s is not None
@@ -61,14 +72,18 @@ class _Reader:
                 f"InfluxDB knows no market of {base}: is it among AGGR_SYMBOLS of the collector?"
             )
         check_classes(base, markets)
-        start = await self._start(base, markets)
+        wanted = (self._from_s - self._lookback_s) // 60 * 60
+        start = await self._start(base, markets, wanted)
         volumes = await self._history.volumes(markets, start - DAY_S, start)
         chosen, note = execution_market(base, markets, self._exchange, volumes)
         self.execution[base] = chosen
         self.notes += [note] if note else []
+        reach = Reach(base, wanted, start, self._from_s, self._to_s, self._lookback_s)
+        before = await past(self._history, self._filling, markets, chosen, reach)
+        self.notes += before.notes
+        start = before.first_s
         spool, end_s = await self._seconds(base, markets, start, progress)
-        from_s = start - (SCALE_MINUTES - self._lookback_s // 60) * 60
-        oi = await self._history.open_interest(base, from_s, end_s)
+        oi = await self._history.open_interest(base, reach.minutes_from_s, end_s)
         return Tape(
             base,
             "influxdb",
@@ -77,16 +92,15 @@ class _Reader:
             end_s,
             tuple(spool.pieces),
             gaps=tuple(await self._history.gaps(markets, start, end_s)),
-            minutes=tuple(
-                minute._replace(oi=oi.at(minute.t + 59))
-                for minute in await self._history.minutes(markets, chosen, from_s, start)
-            ),
-            volumes=volumes,
+            minutes=tuple(minute._replace(oi=oi.at(minute.t + 59)) for minute in before.minutes),
+            filled=before.filled,
+            begin_s=before.begin_s,
+            volumes=await self._history.volumes(markets, start - DAY_S, start),
             oi=oi,
             oi_samples=sum(bool(oi.at(t)) for t in range(start, end_s, OI_STALE_S)),
         )
 
-    async def _start(self, base: str, markets: Sequence[Market]) -> int:
+    async def _start(self, base: str, markets: Sequence[Market], wanted: int) -> int:
         """The first second to be read: that of the window before the start, if it is stored."""
         oldest = await self._history.oldest_second(markets)
         remedy = "older ones are kept as minutes only, see INFLUX_RETENTION_1S"
@@ -95,7 +109,6 @@ class _Reader:
             raise BacktestError(
                 f"{base}: no one-second bars before {_utc(self._to_s)}: {found}; {remedy}"
             )
-        wanted = (self._from_s - self._lookback_s) // 60 * 60
         start = max(wanted, -(-oldest // 60) * 60)
         if start > self._from_s:
             self.notes.append(

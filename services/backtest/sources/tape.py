@@ -73,7 +73,9 @@ class Tape:
     """Everything a run needs of one symbol; small, because the columns stay on disk.
 
     `markets`: in the order of their names. One-second data cover [first_s, end_s). `minutes`: what
-    is known before `first_s`; `volumes`: market -> volume of the day before `first_s`, quote USD.
+    is known before `first_s`; `filled`: those of them that come from candles; `begin_s`: when they
+    were known, 0 if from the start. `volumes`: market -> volume of the day before `first_s`, quote
+    USD.
     """
 
     base: str
@@ -84,6 +86,8 @@ class Tape:
     pieces: tuple[Piece, ...]
     gaps: tuple[Gap, ...] = ()
     minutes: tuple[Minute, ...] = ()
+    filled: tuple[int, ...] = ()
+    begin_s: int = 0
     volumes: dict[str, float] = field(default_factory=dict)
     oi: OpenInterestSeries = field(default_factory=OpenInterestSeries)
     oi_samples: int = 0

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from services.backtest import command
+from services.backtest import command, options
 from services.backtest.export import to_json
 from services.backtest.result import BacktestResult
 from services.market.symbols import symbol_of
@@ -176,3 +176,10 @@ def test_a_file_that_cannot_be_written_is_named(
         capsys, "--symbol", "BTC", "--bars", s1, "--json", tmp_path / "file" / "r.json", "--quiet"
     )
     assert "r.json" in line
+
+
+@pytest.mark.parametrize("backfill", [True, False])
+def test_candles_are_used_where_strategy_runner_uses_them(backfill: bool, tmp_path: Path) -> None:
+    chosen = options.parser().parse_args(["--symbol", "BTC", "--from", "2026-11-20"])
+    asked = command._Command(chosen, {"SQUEEZEFLOW_BACKFILL": str(backfill).lower()}, tmp_path)
+    assert asked._wanted.backfill is backfill
