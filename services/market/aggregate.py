@@ -14,6 +14,9 @@ _QUOTE_ORDER = ("USDT", "USD", "USDC")
 
 Checkpoint = tuple[Membership, Reference]
 
+Flow = tuple[float, float, float, float]
+"""Spot and perp delta, spot and perp volume, quote USD."""
+
 
 def preferred_market(markets: Sequence[Market], exchange: str) -> Market | None:
     """The perpetual of `exchange` whose prices are followed; None if it lists none."""
@@ -61,43 +64,18 @@ class Aggregator:
         members = self.members
         if t % 60 == 0:
             members.close_minute(t)
-        delta = {"spot": 0.0, "perp": 0.0}
-        volume = {"spot": 0.0, "perp": 0.0}
-        perps: dict[str, Bar] = {}
-        for name in sorted(bars):
-            bar = bars[name]
-            traded = bar.vbuy + bar.vsell
-            if traded <= 0.0:  # liquidations alone are no trade
-                continue
-            track = members.tracks.get(name)
-            if track is None:
-                market = self.markets.get(name)
-                if market is None:
-                    continue
-                track = members.admit(market, t)
-            track.saw(t, traded)
-            kind = track.market.kind
-            if kind == "perp":
-                perps[name] = bar
-            if track.included:
-                delta[kind] += bar.vbuy - bar.vsell
-                volume[kind] += traded
-        for name in sorted(late):
-            found = members.tracks.get(name)
-            if found and found.included:
-                buy, sell = late[name]
-                delta[found.market.kind] += buy - sell
-                volume[found.market.kind] += buy + sell
-        members.judge(t, silent)
+        flow, perps, everyone = self._flow(t, bars)
+        spot_delta, perp_delta, spot_volume, perp_volume = self._later(flow, late) if late else flow
+        members.judge(t, silent, everyone=everyone)
         candle = self.reference.step(t, perps, members.perp_volumes)
         if candle is None:
             return None
         return Second(
             t,
-            delta["spot"],
-            delta["perp"],
-            max(0.0, volume["spot"]),
-            max(0.0, volume["perp"]),
+            spot_delta,
+            perp_delta,
+            max(0.0, spot_volume),
+            max(0.0, perp_volume),
             *candle,
             coverage=members.coverage,
             degraded=members.degraded,
@@ -109,6 +87,52 @@ class Aggregator:
         """`second` for what the assembler hands out."""
         late = closed.late.get(base, {})
         return self.second(closed.t, closed.bars.get(base, {}), late, closed.silent, oi)
+
+    def _flow(self, t: int, bars: Mapping[str, Bar]) -> tuple[Flow, dict[str, Bar], bool]:
+        """What was traded, the perpetuals' bars, and whether every known market has traded."""
+        spot_delta = perp_delta = spot_volume = perp_volume = 0.0
+        perps: dict[str, Bar] = {}
+        tracks, seen = self.members.tracks, 0
+        for name in sorted(bars):
+            bar = bars[name]
+            traded = bar.vbuy + bar.vsell
+            if traded <= 0.0:  # liquidations alone are no trade
+                continue
+            track = tracks.get(name)
+            if track is None:
+                market = self.markets.get(name)
+                if market is None:
+                    continue
+                track = self.members.admit(market, t)
+                tracks = self.members.tracks
+            track.saw(t, traded)
+            seen += 1
+            if track.perp:
+                perps[name] = bar
+                if track.included:
+                    perp_delta += bar.vbuy - bar.vsell
+                    perp_volume += traded
+            elif track.included:
+                spot_delta += bar.vbuy - bar.vsell
+                spot_volume += traded
+        flow = spot_delta, perp_delta, spot_volume, perp_volume
+        return flow, perps, seen == len(tracks)
+
+    def _later(self, flow: Flow, late: Mapping[str, Late]) -> Flow:
+        """`flow` and what became known of earlier seconds."""
+        spot_delta, perp_delta, spot_volume, perp_volume = flow
+        for name in sorted(late):
+            track = self.members.tracks.get(name)
+            if track is None or not track.included:
+                continue
+            buy, sell = late[name]
+            if track.perp:
+                perp_delta += buy - sell
+                perp_volume += buy + sell
+            else:
+                spot_delta += buy - sell
+                spot_volume += buy + sell
+        return spot_delta, perp_delta, spot_volume, perp_volume
 
     @property
     def coverage(self) -> float:

@@ -41,6 +41,10 @@ class Track:
     share: float = 0.0
     limit_s: float = ALIVE_S
     intervals: deque[int] = field(default_factory=lambda: deque(maxlen=INTERVALS))
+    perp: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.perp = self.market.kind == "perp"
 
     def saw(self, t: int, volume: float) -> None:
         """It traded `volume` in second `t`."""
@@ -105,6 +109,7 @@ class Membership:
         self.good_since: int | None = None
         self._seeded: dict[str, float] = {}
         self._started: int | None = None
+        self._whole = 0.0
 
     def seed(self, volumes: Mapping[str, float]) -> None:
         """Market -> volume of the day before the first second."""
@@ -127,8 +132,16 @@ class Membership:
         self._share()
         self._change(t)
 
-    def judge(self, t: int, silent: Set[str]) -> None:
-        """Bring coverage and trust up to second `t`, whose trades have been seen."""
+    def judge(self, t: int, silent: Set[str], *, everyone: bool = False) -> None:
+        """Bring coverage and trust up to second `t`, whose trades have been seen.
+
+        `everyone`: all of the markets have traded in it, as mostly, so that nothing is to be
+        looked for.
+        """
+        if everyone and not silent and self._whole:
+            self.coverage = self._whole
+            self.trust(t)
+            return
         alive = {"spot": 0.0, "perp": 0.0}
         newest = {"spot": 0, "perp": 0}
         for name, track in self.tracks.items():
@@ -170,11 +183,15 @@ class Membership:
         return other
 
     def _share(self) -> None:
+        whole = {"spot": 0.0, "perp": 0.0}
         for kind in ("spot", "perp"):
             tracks = [x for x in self.tracks.values() if x.market.kind == kind]
             total = sum(x.volume + x.minute_volume for x in tracks)
             for x in tracks:
                 x.share = (x.volume + x.minute_volume) / total if total else 1.0 / len(tracks)
+                whole[kind] += x.share
+        # The shares of a class add up to 1 but for rounding, or to 0 if it has no market.
+        self._whole = min(1.0, whole["spot"], whole["perp"])
         perps = (x for x in self.tracks.items() if x[1].market.kind == "perp")
         self.perp_volumes = {name: track.volume for name, track in perps}
 

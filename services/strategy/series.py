@@ -46,9 +46,11 @@ class SecondWindow:
         """Add one second; `x`, `high`, `low` are log prices."""
         if self.last + 1 == 2 * self.capacity:
             self._move_to_front(self.capacity - 1)
-        c_spot, c_perp = self.latest
-        holes = self.holes[self.last] if self.length else 0.0
-        last = self.last = self.last + 1
+        last = self.last
+        c_spot, c_perp, holes = *self._origin, 0.0
+        if self.length:
+            c_spot, c_perp, holes = self.c_spot[last], self.c_perp[last], self.holes[last]
+        last = self.last = last + 1
         self.c_spot[last] = c_spot + spot_delta
         self.c_perp[last] = c_perp + perp_delta
         self.x[last] = x
@@ -108,8 +110,9 @@ class SecondWindow:
         """Log range of the last `seconds` seconds."""
         first = self.last - seconds + 1
         stop = self.last + 1
-        high = np.frombuffer(self.high)[first:stop].max()
-        low = np.frombuffer(self.low)[first:stop].min()
+        # The method `max` would take longer to get going than to look through so few values.
+        high = np.maximum.reduce(np.frombuffer(self.high)[first:stop])
+        low = np.minimum.reduce(np.frombuffer(self.low)[first:stop])
         return float(high - low)
 
     def slice(self, series: array[float], seconds: int) -> Floats:
