@@ -24,6 +24,9 @@ from services.strategy.types import Minute
 
 CHUNK_S = 1800
 OI_STALE_S = 1800
+OI_KNOWN_AFTER_S = 10
+"""The longest that a venue, oi-tracker and Redis together may take to bring a sample."""
+
 
 _ONE_SECOND, _ONE_MINUTE = TIMEFRAMES[0], TIMEFRAMES[1]
 _FIELDS = ("open", "high", "low", "close", "vbuy", "vsell", "cbuy", "csell", "lbuy", "lsell")
@@ -61,7 +64,11 @@ class MinuteTable:
 
 
 class OpenInterestSeries:
-    """Open interest in base coins per exchange, as it was known at any second."""
+    """Open interest in base coins per exchange, as it was known at any second.
+
+    A sample counts from `OI_KNOWN_AFTER_S` after it was taken, when it has certainly come: so a
+    second means the same to whoever lives through it and to whoever reads it later.
+    """
 
     def __init__(self) -> None:
         self._times: dict[str, list[int]] = {}
@@ -80,8 +87,14 @@ class OpenInterestSeries:
         self._coins.setdefault(exchange, []).append(coins)
         self._known_in = range(0)
 
+    def extend(self, later: OpenInterestSeries) -> None:
+        """Add those samples of `later` that are newer than one's own."""
+        for exchange, times in later._times.items():
+            for t, coins in zip(times, later._coins[exchange], strict=True):
+                self.add(exchange, t, coins)
+
     def at(self, t: int) -> Mapping[str, float]:
-        """exchange -> newest sample not after `t` and at most 30 minutes old."""
+        """exchange -> newest sample that counts at `t` and is at most 30 minutes old."""
         if t not in self._known_in:
             self._look_up(t)
         return self._known
@@ -90,9 +103,9 @@ class OpenInterestSeries:
         self._known = {}
         end = t + OI_STALE_S
         for exchange, times in self._times.items():
-            i = bisect_right(times, t) - 1
+            i = bisect_right(times, t - OI_KNOWN_AFTER_S) - 1
             if i + 1 < len(times):
-                end = min(end, times[i + 1])
+                end = min(end, times[i + 1] + OI_KNOWN_AFTER_S)
             if i >= 0 and t - times[i] <= OI_STALE_S:
                 self._known[exchange] = self._coins[exchange][i]
                 end = min(end, times[i] + OI_STALE_S + 1)

@@ -171,7 +171,10 @@ class Loader:
         elif reference is not None:
             minutes = await self._history.minutes(markets, reference, from_s, start)
         base = trader.names.base
-        trader.oi = await self._history.open_interest(base, from_s, until + 1)
+        # Also what is newer than `until`: it came before anybody kept it for this symbol.
+        arrived, to_s = trader.oi, max(until, self._now_ms() // 1000) + 1
+        trader.oi = await self._history.open_interest(base, from_s, to_s)
+        trader.oi.extend(arrived)
         minutes = [minute._replace(oi=trader.oi.at(minute.t + 59)) for minute in minutes]
         trader.engine.preload_minutes(minutes)
         volumes = await self._history.volumes(markets, start - 86_400, start)
@@ -218,6 +221,7 @@ class Loader:
             "history loaded %s",
             kv(
                 symbol=symbol,
+                until=trader.engine.t,
                 minutes=loaded.minutes,
                 seconds=loaded.seconds,
                 backfilled=len(trader.filled),

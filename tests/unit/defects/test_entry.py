@@ -160,6 +160,6 @@ def test_D49_open_interest_is_that_of_the_second() -> None:
     series = OpenInterestSeries()
     series.add("A", 1000, 5.0)
     series.add("A", 2000, 9.0)
-    assert series.at(1999) == {"A": 5.0}
-    assert series.at(999) == {}
+    assert series.at(2009) == {"A": 5.0}
+    assert series.at(1009) == {}
     assert series.at(2000 + 1801) == {}

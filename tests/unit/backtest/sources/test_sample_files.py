@@ -6,6 +6,7 @@ import pytest
 
 from services.backtest.errors import BacktestError
 from services.backtest.sources import sample_files
+from services.market.history import OI_KNOWN_AFTER_S
 
 T = 1_767_225_600
 
@@ -15,7 +16,7 @@ def write(path: Path, *lines: str) -> Path:
     return path
 
 
-def test_open_interest_is_known_from_its_second_on(tmp_path: Path) -> None:
+def test_open_interest_is_known_as_late_as_it_is_live(tmp_path: Path) -> None:
     path = write(
         tmp_path / "oi.csv",
         "ts_ms,exchange,coins",
@@ -26,9 +27,10 @@ def test_open_interest_is_known_from_its_second_on(tmp_path: Path) -> None:
     )
     series, count, notes = sample_files.open_interest([path])
     assert count == 3
-    assert series.at(T - 1) == {}
-    assert series.at(T + 59) == {"BYBIT": 40.0, "OKX": 7.0}
-    assert series.at(T + 60) == {"BYBIT": 50.0, "OKX": 7.0}
+    known = T + OI_KNOWN_AFTER_S
+    assert series.at(known - 1) == {}
+    assert series.at(known + 59) == {"BYBIT": 40.0, "OKX": 7.0}
+    assert series.at(known + 60) == {"BYBIT": 50.0, "OKX": 7.0}
     assert "line 5" in notes[0]
 
 
