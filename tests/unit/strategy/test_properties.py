@@ -8,15 +8,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from services.strategy.engine import SymbolEngine
-from services.strategy.params import Params
 from services.strategy.run import run
 from services.strategy.types import Entry, Event, Exit, Transition
 from tests.unit.strategy.conftest import events_of, market_of
-from tests.unit.strategy.scenarios import MIDNIGHT, Floats, Market, noise
+from tests.unit.strategy.noise import wild
+from tests.unit.strategy.scenarios import MIDNIGHT, Market
 
 SOURCES = Path(__file__).parents[3] / "services" / "strategy"
 NAMES = ["S3", "S5"]
@@ -67,49 +66,12 @@ def test_P3_a_mirrored_market_gives_mirrored_decisions(name: str) -> None:
             assert mirrored.stop_distance == pytest.approx(plain.stop_distance, abs=1e-12)
 
 
-def persistent(stream: int, seed: int, count: int) -> Floats:
-    """Noise of about unit variance whose autocorrelation reaches over an hour."""
-    total = noise(stream, seed, count)
-    for length in (10, 100, 1000, 10_000):
-        sums = np.cumsum(noise(stream + 8, seed + length, count + length))
-        total = total + 0.35 * (sums[length:] - sums[:-length]) / np.sqrt(length)
-    total /= np.sqrt(1.0 + 4 * 0.35**2)
-    return total
-
-
-def noise_market(days: int, seed: int, *, tails: float = 0.8, common: float = 0.9) -> Market:
-    """Flow that moves price a little; nothing to be found in it.
-
-    `tails` 0: even, independent flow; above, flow comes in bursts and keeps its side for long, as
-    orders that are split do. `common`: what both legs share; 0.9 is a correlation of 0.45.
-    """
-    n = days * 86_400
-    draw = persistent if tails else noise
-    bursts = np.exp(tails * draw(5, seed, n))
-    shared = common * draw(6, seed, n)
-    spot = 10.0 * bursts * (draw(0, seed, n) + shared)
-    perp = 15.0 * bursts * (draw(1, seed, n) + shared)
-    x = np.cumsum(5e-5 * noise(2, seed, n) + 1e-6 * spot)
-    before = np.concatenate(([0.0], x[:-1]))
-    wick = 2e-5 * np.abs(noise(3, seed, n))
-    return Market(
-        spot,
-        perp,
-        20.0 + np.abs(spot),
-        30.0 + np.abs(perp),
-        before,
-        np.maximum(x, before) + wick,
-        np.minimum(x, before) - np.roll(wick, 7),
-        x,
-    )
-
-
 @pytest.fixture(scope="module")
 def noisy() -> tuple[Market, list[Event]]:
     """A day of noise with several setups, and what is decided on it."""
-    market = noise_market(1, seed=3)
+    market = wild(1, seed=16)
     events = decide(market)
-    assert len(events) > 3
+    assert len(events) > 10
     return market, events
 
 
@@ -135,7 +97,7 @@ def test_P4_the_origin_does_not_matter_on_a_day_of_noise(
     assert outline(decide(market, spot=-4e5, perp=7e7)) == outline(events)
 
 
-@pytest.mark.parametrize("cut", [40_007, 61_200, 80_399])
+@pytest.mark.parametrize("cut", [54_430, 54_500, 66_000])
 def test_P5_the_future_does_not_matter_on_a_day_of_noise(
     cut: int, noisy: tuple[Market, list[Event]]
 ) -> None:
@@ -170,20 +132,6 @@ def test_P11_the_hour_of_the_day_does_not_matter() -> None:
     shift = 4 * 3600
     events = decide(replace(market_of("S5"), start=MIDNIGHT + shift))
     assert outline(events, shift=shift) == outline(events_of("S5"))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize(("tails", "common"), [(0.0, 0.0), (0.8, 0.9)], ids=["gaussian", "heavy"])
-def test_noise_rarely_signals(tails: float, common: float) -> None:
-    """At most 2 signals per symbol and day over 20 symbol-days and more."""
-    entries, runs = 0, 8
-    for seed in range(1, runs + 1):
-        events = decide(noise_market(3, seed, tails=tails, common=common))
-        entries += sum(isinstance(event, Entry) for event in events)
-    symbol_days = runs * (3 - Params().warm_min / 1440)
-    assert symbol_days >= 20
-    assert entries / symbol_days <= 2.0
 
 
 def named_times(tree: ast.Module) -> set[int]:
