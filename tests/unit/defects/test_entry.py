@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import exp, log
+from typing import Any
 
 import msgspec
 import pytest
@@ -70,6 +71,27 @@ def test_D27_the_extreme_of_the_reset_is_kept_for_the_exit(
     at.engine.accept("id")
     at.engine.filled(at.entry.t, 1, at.entry.entry_price)
     assert at.engine.snapshot()["position"]["level"] == pytest.approx(expected)
+
+
+def keys_of(value: Any) -> set[str]:
+    """All keys, at any depth."""
+    if not isinstance(value, Mapping):
+        return set()
+    return {str(key) for key in value} | {key for inner in value.values() for key in keys_of(inner)}
+
+
+def test_D28_no_alignment_of_timeframes_is_claimed() -> None:
+    entry = entry_of("S1")
+    assert set(entry.breakdown) == {
+        "cvd_reset_deceleration", "absorption_candle", "failed_breakdown", "directional_bias",
+        "oi_confirmation",
+    }  # fmt: skip
+    assert entry.score == pytest.approx(sum(entry.breakdown.values()))
+    named = keys_of(entry.record) | {name for kind in (Signal, Entry, Setup, Params, Score)
+                                     for name in kind.__annotations__}  # fmt: skip
+    assert named >= {"closed", "reset_type", "score_breakdown", "trigger"}
+    words = ("align", "mtf", "timeframe", "confluence")
+    assert [name for name in named if any(word in name for word in words)] == []
 
 
 def test_D29_no_score_is_too_good() -> None:

@@ -8,10 +8,20 @@ from pathlib import Path
 import pytest
 
 from services.backtest.positions import Position
+from services.backtest.run import Plan, Run
+from services.core.records import Fill, Signal
+from services.core.settings import StrategySettings
+from services.strategy.block import Block
+from services.strategy.engine import SymbolEngine
+from services.strategy.types import Event, Second, State
+from services.trading.cycle import Intake
+from services.trading.fills import FillBook
 from squeezeflow import rules
 from squeezeflow.desk import Desk
+from tests.unit.backtest import offline
 from tests.unit.freqtrade.test_desk import PAIR, take
 from tests.unit.freqtrade.test_rules import NOW_MS, close, entry
+from tests.unit.strategy.scenarios import LEAD_S
 
 EXECUTOR = (
     Path(__file__).parents[3] / "freqtrade" / "user_data" / "strategies" / "SqueezeFlowExecutor.py"
@@ -73,3 +83,86 @@ def test_D72_a_short_gains_when_the_price_falls_and_binds_its_margin_only() -> N
     assert held.profit(90.0) == 30.0
     assert held.profit(110.0) == -30.0
     assert held.marked() == 30.0
+
+
+class Evaluated:
+    """Which seconds the strategy was given, one by one or in bulk, and in which state it was."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds: list[int] = []
+        self.states: set[State] = set()
+        step, skip = SymbolEngine.step, SymbolEngine.skip
+
+        def stepped(engine: SymbolEngine, second: Second) -> list[Event]:
+            self.states.add(engine.state)
+            self.seconds.append(second.t)
+            return step(engine, second)
+
+        def skipped(engine: SymbolEngine, block: Block) -> int:
+            taken = skip(engine, block)
+            self.seconds += range(block.t, block.t + taken)
+            return taken
+
+        monkeypatch.setattr(SymbolEngine, "step", stepped)
+        monkeypatch.setattr(SymbolEngine, "skip", skipped)
+
+    def since(self, begin_s: int) -> list[int]:
+        return [t for t in self.seconds if t >= begin_s]
+
+
+FLAT_AND_HELD = {State.WATCHING, State.DIVERGENCE, State.RESET, State.IN_POSITION}
+
+
+def part_of_s2(folder: Path, *, skipping: bool) -> Plan:
+    """From some time before the set-up until the position of S2 is about to be closed."""
+    found = offline.tape("S2", folder)
+    origin = found.first_s + LEAD_S
+    return offline.plan(found, from_s=origin + 900, to_s=origin + 4300, skipping=skipping)
+
+
+@pytest.mark.parametrize("skipping", [False, True])
+def test_D71_a_backtest_evaluates_every_second_flat_and_in_a_position(
+    skipping: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = part_of_s2(tmp_path, skipping=skipping)
+    evaluated = Evaluated(monkeypatch)
+    done = offline.run(chosen)
+    assert done.broker.trades
+    assert evaluated.since(chosen.from_s) == list(range(chosen.from_s, chosen.to_s))
+    if not skipping:
+        assert evaluated.states >= FLAT_AND_HELD
+
+
+def test_D71_the_live_desk_evaluates_every_second_flat_and_in_a_position(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = part_of_s2(tmp_path, skipping=False)
+    wired = Run(chosen)
+    (player,) = wired.players
+    player.load()
+    evaluated = Evaluated(monkeypatch)
+    book, usual = FillBook(wired.desk, lambda: None), StrategySettings()
+    intake = Intake(usual.squeezeflow_data_interval, usual.squeezeflow_run_interval)
+    for t in range(chosen.from_s, chosen.to_s):
+        wired._clock.now_ms = (t + 1) * 1000
+        wired.desk.portfolio.update([], [], 1000.0, dry_run=True)
+        for due in intake.add(player.closed(t)):
+            wired.desk.second(due)
+        fresh, wired.ledger.fresh = wired.ledger.fresh, []
+        for signal in fresh:
+            assert book.apply(opened(signal, t))
+    assert evaluated.since(chosen.from_s) == list(range(chosen.from_s, chosen.to_s))
+    assert evaluated.states >= FLAT_AND_HELD
+
+
+def opened(signal: Signal, t: int) -> Fill:
+    return Fill(
+        event="opened",
+        signal_id=signal.signal_id,
+        symbol=signal.symbol,
+        pair=signal.pair,
+        side="long",
+        ts_ms=t * 1000,
+        trade_id=1,
+        price=signal.entry_price,
+    )

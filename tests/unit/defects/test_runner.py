@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from services.core import names
 from services.core.records import Alert, Fill, Signal
 from services.market.aggregate import Aggregator
 from services.market.symbols import base_of_symbol, symbol_of
-from services.signal_validator import SignalValidator
+from services.signal_validator import Reason, Rejection, SignalValidator
 from services.strategy.params import Params
 from services.trading import baselines
 from services.trading.baselines import Baseline
@@ -106,6 +107,34 @@ def test_D53_every_entry_counts_towards_the_limit() -> None:
     at = NOW + 60_000
     last = signal(signal_id="x", setup_id="x", ts_ms=at)
     assert verdict(last, replace(GOOD_FACTS, now_ms=at), v) == "RATE_LIMITED"
+
+
+@pytest.mark.parametrize(
+    ("changes", "facts"),
+    [
+        ({"oi": {"state": "UNKNOWN"}}, {}),
+        ({"context": {"env": "NEUTRAL", "k": 0.0}}, {}),
+        ({"reasoning": "scales rest on 120 backfilled minutes"}, {}),
+        ({"coverage": 0.85}, {"coverage": 0.85}),
+        ({"stop_price": None}, {}),
+        ({"score": 4.0, "position_size_factor": 0.5, "leverage": 2, "confidence": 0.0}, {}),
+        ({}, {"price_age_s": 5}),
+        ({}, {"last_price": 100.9}),
+        ({}, {"positions": 2}),
+    ],
+)
+def test_D54_what_is_only_remarkable_is_no_error(
+    changes: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    assert SignalValidator().check(signal(**changes), replace(GOOD_FACTS, **facts)) is None
+
+
+def test_D54_a_finding_is_an_error_or_none_there_is_nothing_in_between() -> None:
+    assert {f.name for f in fields(Rejection)} == {"reason", "detail"}
+    assert list(Reason) == [
+        "INVALID", "EXPIRED", "DUPLICATE", "LOW_SCORE", "PRICE", "DATA_QUALITY", "COOLDOWN",
+        "RATE_LIMITED", "RISK_LIMIT",
+    ]  # fmt: skip
 
 
 def test_D55_a_repeat_at_another_price_is_a_repeat_and_a_second_close_is_none() -> None:
