@@ -27,7 +27,6 @@ OI_STALE_S = 1800
 OI_KNOWN_AFTER_S = 10
 """The longest that a venue, oi-tracker and Redis together may take to bring a sample."""
 
-
 _ONE_SECOND, _ONE_MINUTE = TIMEFRAMES[0], TIMEFRAMES[1]
 _FIELDS = ("open", "high", "low", "close", "vbuy", "vsell", "cbuy", "csell", "lbuy", "lsell")
 
