@@ -45,8 +45,9 @@ def run() -> dict[str, Any]:
     symbols; `minute_ms_N`: the median of those that close a minute. `wall_*`: the time that passes
     meanwhile, which includes Redis and whatever else the machine does. `bus_*`: from before the
     message is published until then. `jitter_ms_10`: how far from a second apart seconds were
-    written that were sent a second apart, 99th percentile. `rss_mb`: memory of the process with 20
-    symbols. `naive_ms`: the plain way for one symbol; `ratio_naive`: that over `wall_p50_ms_3` / 3.
+    written that were sent a second apart, 99th percentile. `window_s`: one-second bars that every
+    symbol has in memory, at least. `rss_mb`: memory of the process with 20 symbols. `naive_ms`: the
+    plain way for one symbol; `ratio_naive`: that over `wall_p50_ms_3` / 3.
     """
     folder = Path(tempfile.mkdtemp(prefix="cycle-"))
     stores = Stores(folder)
@@ -55,7 +56,7 @@ def run() -> dict[str, Any]:
         settings = stores.new_database()
         naive.store(settings)
         plain = naive.cycles_ms(settings, NAIVE_ROUNDS)
-        sizes = {count: _measure(count, stores, settings) for count in SIZES}
+        sizes = {count: measure(count, stores, settings) for count in SIZES}
     finally:
         stores.stop()
     shutil.rmtree(folder, ignore_errors=True)
@@ -71,7 +72,8 @@ def run() -> dict[str, Any]:
     }
 
 
-def _measure(count: int, stores: Stores, settings: InfluxSchemaSettings) -> dict[str, Any]:
+def measure(count: int, stores: Stores, settings: InfluxSchemaSettings) -> dict[str, Any]:
+    """The figures of `run` for `count` symbols, without its suffixes."""
     environ = {
         "REDIS_PORT": str(stores.redis.port),
         "INFLUX_PORT": str(settings.influx_port),
@@ -162,6 +164,7 @@ def _figures(report: dict[str, Any]) -> dict[str, Any]:
         "cycles": len(cpu),
         "rss_mb": round(report["rss_mb"], 1),
         "states": report["states"],
+        "window_s": report["window_s"],
         "stages_ms": {
             part: report["stages"][part]["median"] for part in ("assemble", "decide", "write")
         },

@@ -129,6 +129,7 @@ class Measured:
             "cpu_ms": self.cpu_ms,
             "seconds": self.seconds,
             "rss_mb": psutil.Process().memory_info().rss / 1e6,
+            "window_s": min(t.engine.loaded.seconds for t in self.app.traders.values()),
             "states": {state: states.count(state) for state in sorted(set(states))},
             "stages": self.app.cycle.stages.figures(),
         }
