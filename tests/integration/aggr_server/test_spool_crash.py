@@ -18,20 +18,22 @@ from aggr_server.wire import Bar, ClosedSecond
 from tests.integration.servers import ROOT
 
 BEGIN = 1_700_000_000
-MAX_BYTES = 64 << 20
+MAX_BYTES = 1 << 30
+AT_MOST = 3000
 ROUNDS = 30
 
-# Appends for ever, confirms some of it, and says what is certainly kept.
+# Appends until it is killed, but not without end if that comes late; confirms some of it, and says
+# what is certainly kept.
 CHILD = """
 import asyncio, sys
 from pathlib import Path
 from aggr_server.spool import Spool
-from tests.integration.aggr_server.test_spool_crash import MAX_BYTES, closed
+from tests.integration.aggr_server.test_spool_crash import AT_MOST, MAX_BYTES, closed
 
 async def main(folder, confirms):
     spool = Spool.open(Path(folder), MAX_BYTES, keep_s=50)
     number = spool.waiting if spool.last_second is None else spool.last_second - BEGIN + 1
-    while True:
+    for _ in range(AT_MOST):
         spool.append(closed(number))
         sys.stdout.write(f"{number} {spool._cursor}\\n")
         sys.stdout.flush()
@@ -39,6 +41,7 @@ async def main(folder, confirms):
         if confirms and number % 7 == 0:
             unsent = await spool.unsent(20_000)
             spool.confirm(unsent.records)
+    await asyncio.sleep(600)
 
 BEGIN = 1_700_000_000
 asyncio.run(main(sys.argv[1], sys.argv[2] == "yes"))
