@@ -18,6 +18,7 @@ from aggr_server.influx import InfluxClient
 from aggr_server.settings import Connections
 from services.core import names
 from services.strategy.types import State
+from services.trading.crew import CANCEL_AGAIN_S
 from services.trading.outbox import Outbox
 from tests.integration.servers import RedisServer
 from tests.integration.trading.executor import Executor
@@ -41,8 +42,16 @@ async def running(executor: Executor) -> AsyncIterator[Executor]:
     try:
         yield executor
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await ended(task)
+
+
+async def ended(*tasks: asyncio.Task[None]) -> None:
+    """End tasks. As in the service again and again: a library may lose a cancellation."""
+    waiting = set(tasks)
+    while waiting:
+        for task in waiting:
+            task.cancel()
+        _, waiting = await asyncio.wait(waiting, timeout=CANCEL_AGAIN_S)
 
 
 async def turning(outbox: Outbox) -> None:
@@ -84,9 +93,7 @@ async def test_s1_no_signal_is_lost_while_redis_is_killed(
                 published.append(signal.signal_id)
                 await killing
                 await eventually(partial(executor.ordered.get, signal.signal_id))
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(*tasks)
     assert dict(executor.ordered) == dict.fromkeys(published, 1)
 
 
@@ -116,9 +123,7 @@ async def test_s1_signals_of_a_frozen_redis_are_told_when_it_thaws(own_redis: Re
             assert not executor.ordered
             own_redis.resume()
             await eventually(lambda: executor.ordered)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(*tasks)
     assert executor.ordered == {"id-1": 1}
 
 
