@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Checks the project: ./scripts/test.sh [PART] [PYTEST OPTIONS]
-#   all          lint, unit and integration tests: what must pass before a change goes in (default)
+#   all          lint, unit and integration tests, in this order: what must pass before a change
+#                goes in (default)
 #   unit         without servers            integration  with a real Redis, InfluxDB and freqtrade
 #   slow         those over a minute        stack        with a Docker engine
 #   lint         ruff, mypy, shellcheck
+# Integration tests run four at a time, those marked "alone" after them; -n 0 runs all one by one.
 set -euo pipefail
 
 # shellcheck source-path=SCRIPTDIR source=python.sh
@@ -23,6 +25,34 @@ lint() {
 
 run() {
     "$VENV_PYTHON" -m pytest -p scripts.no_skips "$@"
+}
+
+# Runs tests of the gate; ran=yes if the options left any. A later stage runs despite a failure.
+ran=no failed=0
+stage() {
+    local status=0
+    run "$@" || status=$?
+    case $status in
+    0) ran=yes ;;
+    5) ;;
+    1) ran=yes failed=1 ;;
+    *) exit "$status" ;;
+    esac
+}
+
+unit() { stage tests/unit -m "not slow and not stack" "$@"; }
+
+# Most of these wait for other processes, so more of them run than there are processors, a file's
+# tests by the same worker. Those that bound how long something takes follow, one at a time.
+integration() {
+    local rest=(tests --ignore=tests/unit)
+    stage "${rest[@]}" -m "not slow and not stack and not alone" -n 4 --dist loadfile "$@"
+    stage "${rest[@]}" -m "alone and not slow and not stack" "$@"
+}
+
+verdict() {
+    [[ $ran == yes ]] || failed=5
+    exit "$failed"
 }
 
 part=${1:-all}
@@ -47,10 +77,15 @@ fi
 case $part in
 all)
     lint
-    run -m "not slow and not stack" "$@"
+    unit "$@"
+    ((failed)) || integration "$@"
+    verdict
     ;;
 lint) lint ;;
-unit | integration) run "tests/$part" -m "not slow and not stack" "$@" ;;
+unit | integration)
+    "$part" "$@"
+    verdict
+    ;;
 slow)
     run tests/unit -m "hypothesis and not slow" --hypothesis-profile=search
     run -m slow "$@"

@@ -9,6 +9,7 @@ import pytest
 from tests.exactness.run import Options, run
 from tests.exactness.venues import TWELVE
 
+pytestmark = pytest.mark.alone
 SPEED = 10.0
 LONG_SPEED = 12.0
 SEEDS = (1, 2, 3, 4, 5)

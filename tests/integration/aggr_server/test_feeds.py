@@ -21,6 +21,7 @@ from tests.integration.aggr_server.toy_exchange import ToyExchange
 from tests.integration.aggr_server.waiting import until
 from tests.unit.aggr_server.playing import Both, Reports, Toy, markets
 
+pytestmark = pytest.mark.alone
 LEARN_S = 45.0
 
 

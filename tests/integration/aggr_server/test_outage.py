@@ -192,6 +192,7 @@ async def outage(
     return took, grown
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("way", ["killed", "frozen"])
 async def test_c3_c4_five_minutes_without_a_database(

@@ -29,6 +29,7 @@ from tests.integration.trading.stage import (
     until,
 )
 
+pytestmark = pytest.mark.alone
 TAKEOVER_S = 3.0
 READY_WITHIN_S = 60.0
 SETTLE_S = 20
