@@ -47,7 +47,7 @@ unit() { stage tests/unit -m "not slow and not stack" "$@"; }
 integration() {
     local rest=(tests --ignore=tests/unit)
     stage "${rest[@]}" -m "not slow and not stack and not alone" -n 4 --dist loadfile "$@"
-    stage "${rest[@]}" -m "alone and not slow and not stack" "$@"
+    stage "${rest[@]}" -m "alone and not slow and not stack" "$@" -n 0
 }
 
 verdict() {
