@@ -15,6 +15,8 @@ MIN_ELAPSED_S = 300
 MAX_ELAPSED_S = 14_400
 FAST_S = 300
 SLOW_S = 900
+ELAPSED_MIN = (5, 15, 30, 60, 240)
+"""Windows whose scales a change since the entry is measured in."""
 
 RANGE_BREAK = "RANGE_BREAK"
 FLOW_REVERSAL = "FLOW_REVERSAL"
@@ -25,6 +27,7 @@ MAX_HOLD = "MAX_HOLD"
 DATA_LOSS = "DATA_LOSS"
 
 FLOW_REASONS = (FLOW_REVERSAL, FLOW_REVERSAL_GIVEBACK, LTF_INVALIDATION, CVD_TREND)
+FLOW_CONDITIONS = (FLOW_REVERSAL, FLOW_REVERSAL_GIVEBACK, CVD_TREND)
 REASONS = (RANGE_BREAK, *FLOW_REASONS)
 
 
@@ -90,7 +93,7 @@ def measure(position: Position, history: History, params: Params) -> Flows:
     last = window.last
     held_s = _elapsed(position, history)
     elapsed = clip(held_s, MIN_ELAPSED_S, MAX_ELAPSED_S)
-    k = max(w for w in (5, 15, 30, 60, 240) if 60 * w <= elapsed)
+    k = max(w for w in ELAPSED_MIN if 60 * w <= elapsed)
     root = sqrt(elapsed / (60 * k))
     scale = history.spot.scale[k] * root
     fast, slow = (
@@ -155,9 +158,9 @@ def check(position: Position, history: History, params: Params, *, degraded: boo
         _count_flows(position, history, params)
     held[RANGE_BREAK] = held[RANGE_BREAK] + 1 if broken else 0
     if any(held.values()):
-        needed = _needed(params)
+        least = needed(params)
         for reason in REASONS:
-            if held[reason] >= needed[reason]:
+            if held[reason] >= least[reason]:
                 return reason
     if params.max_hold_s and _elapsed(position, history) >= params.max_hold_s:
         return MAX_HOLD
@@ -174,7 +177,7 @@ def _count_flows(position: Position, history: History, params: Params) -> None:
     against = history.context_sign == -s
     held[LTF_INVALIDATION] = held[LTF_INVALIDATION] + 1 if against else 0
     if params.cti_fast_z > 0.0 and not _leaving(history, s, params):
-        for reason in (FLOW_REVERSAL, FLOW_REVERSAL_GIVEBACK, CVD_TREND):
+        for reason in FLOW_CONDITIONS:
             held[reason] = 0
         return
     for reason, holds in conditions(position, measure(position, history, params), params).items():
@@ -190,7 +193,8 @@ def _leaving(history: History, direction: int, params: Params) -> bool:
     return direction * change < 0.0
 
 
-def _needed(params: Params) -> dict[str, int]:
+def needed(params: Params) -> dict[str, int]:
+    """Seconds in a row for which a condition must hold."""
     return {
         RANGE_BREAK: params.rb_confirm_s,
         FLOW_REVERSAL: params.exit_confirm_s,

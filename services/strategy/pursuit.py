@@ -29,15 +29,58 @@ MOST_S = SPEED_FROM_S
 """Seconds at once: what is measured from some time after a peak on does not begin within them."""
 
 
+def pursuable(setup: Setup, history: History, params: Params, to_t: int) -> bool:
+    """Whether all that is looked at from the next second to before `to_t` is in the window."""
+    reach = max(RANGE_S, RESET_WINDOW_S, STAGNATION_S, params.v_w, params.expl_w)
+    return history.seconds.length > max(reach, to_t - setup.peak_t)
+
+
+def surely_goes_on(setup: Setup, history: History, params: Params, t: int, at: int) -> bool:
+    """Whether trusted second `t`, the next one, does not end the divergence, whatever scales the
+    close of its minute brings. `at`: its index in the window.
+    """
+    window, p, s = history.seconds, params, setup.direction
+    spot = (window.c_spot[at] - setup.c_spot) / setup.f_spot
+    perp = (window.c_perp[at] - setup.c_perp) / setup.f_perp
+    gap = s * (spot - perp) / setup.f_gap
+    closed = 1.0 - gap / max(setup.peak, gap)
+    moved = s * (window.x[at] - setup.x) / setup.f_x30
+    return (
+        (closed < p.conv_b or t - setup.peak_t < EXPLOSION_FROM_S)
+        and closed <= p.conv_max
+        and -p.div_break_z <= moved <= p.div_run_z
+        and t - setup.detected_t <= p.div_timeout_s
+        and setup.stagnant_s + 1 < p.reset_confirm_s
+        and setup.gap_s + 1 < p.gap_abort_s
+        and not _may_turn(setup, history, params, at)
+    )
+
+
+def _may_turn(setup: Setup, history: History, params: Params, at: int) -> bool:
+    """Whether the context may be against the setup once the minute closes at index `at`.
+
+    A window in which the legs have not moved against the setup speaks against it with no scales.
+    """
+    window, s = history.seconds, setup.direction
+    least = 0.0
+    for w, weight in zip(params.ctx_windows, params.ctx_weights, strict=True):
+        spot, perp = history.spot_closes, history.perp_closes
+        if spot.length < w:
+            continue
+        for_it = s * (window.c_spot[at] - spot.values[-w]) >= 0.0
+        if not for_it or s * (window.c_perp[at] - perp.values[-w]) > 0.0:
+            least -= weight
+    return history.context_sign == -s or least <= -params.ctx_on
+
+
 def pursue(setup: Setup, history: History, params: Params, t: int, first: int, count: int) -> int:
     """Follow the setup, in DIVERGENCE, through the leading seconds that lead to no event.
 
     `first`: index in the window of second `t`, the first of `count` staged ones, at most `MOST_S`,
-    of which none is degraded or ends a minute. Returns the number of seconds followed.
+    of which none is degraded. The scales and the context must be theirs. Returns the number of
+    seconds followed.
     """
-    reach = max(RANGE_S, RESET_WINDOW_S, STAGNATION_S, params.v_w, params.expl_w)
-    opposed = history.context_sign == -setup.direction
-    if opposed or history.seconds.length <= max(reach, t - setup.peak_t):
+    if history.context_sign == -setup.direction or not count:
         return 0
     path = _Pursuit(setup, history, params, t, first, count)
     stagnant = path.stagnant()

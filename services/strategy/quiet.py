@@ -6,28 +6,36 @@ from itertools import pairwise
 
 import numpy as np
 
+from services.strategy import exits
 from services.strategy.block import Block
 from services.strategy.history import History
+from services.strategy.holding import Holding, surely_held
 from services.strategy.intake import Intake, sound
 from services.strategy.machine import Machine
 from services.strategy.params import Params
 from services.strategy.path import Path, Span
-from services.strategy.pursuit import pursue
+from services.strategy.pursuit import pursuable, pursue, surely_goes_on
 from services.strategy.types import State
 
-QUIET = (State.WARMUP, State.WATCHING, State.COOLDOWN, State.DIVERGENCE)
+QUIET = (
+    State.WARMUP,
+    State.WATCHING,
+    State.COOLDOWN,
+    State.DIVERGENCE,
+    State.IN_POSITION,
+)
 
 
 def reach(machine: Machine, t: int) -> int | None:
     """Most seconds that can be skipped from `t` on in the present state; None: no limit."""
     match machine.state:
-        case State.WARMUP | State.WATCHING:
+        case State.WARMUP | State.WATCHING | State.DIVERGENCE:
             return None
         case State.COOLDOWN:
             return max(0, machine.cooldown_until - t)
-        case State.DIVERGENCE:
-            # With the scales, the close of a minute changes what ends a divergence.
-            return 59 - t % 60
+        case State.IN_POSITION:
+            based = machine.position is not None and machine.position.based
+            return None if based and not machine.degraded else 0
         case _:
             return 0
 
@@ -46,28 +54,14 @@ def skip(history: History, machine: Machine, params: Params, block: Block) -> in
         return 0
     if machine.state is State.WATCHING and window.length <= 60 * max(params.div_windows):
         return 0
+    if machine.state is State.IN_POSITION and window.length <= exits.SLOW_S:
+        return 0
     most = reach(machine, block.t)
     count = count if most is None else min(count, most)
-    if machine.state is State.DIVERGENCE:
-        return _pursue(history, machine, params, block, count)
-    return _Quiet(history, machine, params, block, count).run() if count > 0 else 0
-
-
-def _pursue(history: History, machine: Machine, params: Params, block: Block, count: int) -> int:
     setup = machine.setup
-    assert setup is not None
-    if block.degraded[:count].any():
-        count = int(block.degraded[:count].argmax())
-    if history.thin or count == 0:
+    if setup is not None and not pursuable(setup, history, params, block.t + count):
         return 0
-    intake = Intake(history, block, count)
-    taken = pursue(setup, history, params, block.t, intake.first, count)
-    intake.advance(taken)
-    if taken:
-        machine.coverage, machine.degraded = float(block.coverage[taken - 1]), False
-        for i in np.flatnonzero(block.frozen[:taken]).tolist():
-            machine.frozen_until = block.t + i + params.comp_freeze_s
-    return taken
+    return _Quiet(history, machine, params, block, count).run() if count > 0 else 0
 
 
 class _Quiet:
@@ -82,8 +76,12 @@ class _Quiet:
         edges = sorted({0, *range(59 - block.t % 60, count, 60), count})
         self._spans: list[Span] = list(pairwise(edges))
         self._path: Path | None = None
+        self._holding: Holding | None = None
+        first = self._intake.first
         if machine.state is State.WATCHING:
-            self._path = Path(history, params, self._intake.first, self._spans)
+            self._path = Path(history, params, first, self._spans)
+        elif machine.position is not None:
+            self._holding = Holding(machine.position, history, params, block.t, first)
 
     def run(self) -> int:
         intake, block = self._intake, self._block
@@ -111,6 +109,12 @@ class _Quiet:
             return max(machine.detector.held.values()) < p.div_confirm_s - 1
         if machine.state is State.WARMUP:
             return self._degraded[i] or history.x_closes.length + 1 < p.warm_min
+        t, at = self._block.t + i, self._intake.first + i
+        if machine.setup is not None:
+            goes_on = surely_goes_on(machine.setup, history, p, t, at)
+            return goes_on and not self._degraded[i]
+        if machine.position is not None:
+            return surely_held(machine.position, p, t) and not self._degraded[i]
         return True
 
     def _judge(self, k: int, span: Span) -> int:
@@ -120,6 +124,10 @@ class _Quiet:
                 quiet = self._watch(k, span)
             case State.WARMUP:
                 quiet = self._warm_up(span)
+            case State.DIVERGENCE:
+                quiet = self._pursue(span)
+            case State.IN_POSITION:
+                quiet = self._hold(span)
             case _:
                 quiet = span[1] - span[0]
         for i in self._frozen:
@@ -178,3 +186,32 @@ class _Quiet:
                 del detector.blocked_since[direction]
             detector.held[1], detector.held[-1] = up, down
         return stop - start
+
+    def _pursue(self, span: Span) -> int:
+        setup, (start, stop) = self._machine.setup, span
+        assert setup is not None
+        closed = self._intake.done > start  # a minute, with its first second
+        if self._history.thin:
+            if closed:
+                setup.gap_s += 1
+                setup.stagnant_s = setup.triggered_s = 0
+            return int(closed)
+        t, first = self._block.t + start, self._intake.first + start
+        count = self._trusted(start, stop) - start
+        return pursue(setup, self._history, self._p, t, first, count)
+
+    def _hold(self, span: Span) -> int:
+        holding, position, (start, stop) = self._holding, self._machine.position, span
+        assert holding is not None
+        assert position is not None
+        closed = self._intake.done > start  # a minute, with its first second
+        if closed:
+            exits.check(position, self._history, self._p, degraded=self._history.thin)
+        if self._history.thin:
+            return int(closed)
+        at = start + closed
+        return closed + holding.count(at, self._trusted(at, stop))
+
+    def _trusted(self, start: int, stop: int) -> int:
+        """The first degraded second of [start, stop), `stop` if there is none."""
+        return next((i for i in range(start, stop) if self._degraded[i]), stop)
