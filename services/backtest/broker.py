@@ -11,9 +11,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from services.backtest.positions import Position, slipped
 from services.backtest.result import Costs, Refusal, TradeRow
-from services.backtest.sources.tape import FundingSample
+from services.backtest.sources.tape import Floats, FundingSample
 from services.core.records import Fill, Signal
 from services.influx_signal_manager import score_tier
 
@@ -31,6 +33,18 @@ class Quote(NamedTuple):
     high: float
     low: float
     close: float
+
+
+class Quotes(NamedTuple):
+    """The same of seconds in a row, one element a second."""
+
+    high: Floats
+    low: Floats
+    close: Floats
+
+    def part(self, start: int, stop: int) -> Quotes:
+        """The elements [start, stop)."""
+        return Quotes(self.high[start:stop], self.low[start:stop], self.close[start:stop])
 
 
 class _Order(NamedTuple):
@@ -91,6 +105,30 @@ class Broker:
             self._close_asked(order.signal, t, quote)
         elif self._open(order.signal, t, quote):
             del self._orders[symbol]
+
+    def calm(self, symbol: str, t: int, quotes: Quotes) -> int:
+        """How many of the seconds from `t` on come before one that needs `second`.
+
+        In these the position only changes its worth, as `hold` sees to; none with an order.
+        """
+        position, count = self.positions.get(symbol), len(quotes.close)
+        if position is None or symbol in self._orders:
+            return 0
+        s, stop = position.s, position.signal.stop_price
+        adverse = quotes.low if s > 0 else quotes.high
+        ends = s * (adverse - position.liquidation_price(self.costs.maintenance_rate)) <= 0.0
+        if stop is not None:
+            ends |= s * (adverse - stop) <= 0.0
+        if ends.any():
+            count = int(np.argmax(ends))
+        charged = (ts - t for ts in self._funding.get(symbol, ()) if ts >= t)
+        return min(count, min(charged, default=count))
+
+    def hold(self, symbol: str, quotes: Quotes) -> None:
+        """Calm seconds have passed for the symbol's position."""
+        if len(quotes.close):
+            high, low = float(quotes.high.max()), float(quotes.low.min())
+            self.positions[symbol].see(high, low, float(quotes.close[-1]))
 
     def end(self, symbol: str, t: int) -> None:
         """The symbol's data end after second `t`: close what is open at its last price."""

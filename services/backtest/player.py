@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from aggr_server.wire import Market
-from services.backtest.broker import Quote
+from services.backtest.broker import Quote, Quotes
 from services.backtest.sources.tape import Floats, Tape
 from services.market.aggregate import Aggregator
 from services.market.bars import ClosedBars
@@ -108,12 +108,27 @@ class Player:
         close = float(self._closes[i])
         return Quote(close, close, close, close) if close > 0.0 else None
 
-    def proceed(self, *, busy: bool) -> None:
-        """Go on behind second `next_t`, over what needs no look unless something is `busy`."""
+    def quotes(self, t: int, to_s: int) -> Quotes:
+        """The execution market from second `t` on, at most up to `to_s`; it has traded before.
+
+        Empty if no second can be skipped there.
+        """
+        columns = self._at(t)
+        skips = self.trader.engine.skips(t) if self._skipping else 0
+        to_s = t if skips == 0 else min(to_s, columns.to_s)
+        part = slice(t - columns.from_s, to_s - columns.from_s)
+        market, close = columns.markets[self._column], self._closes[part]
+        traded = market.buy[part] + market.sell[part] > 0.0
+        high, low = (np.where(traded, p[part], close) for p in (market.high, market.low))
+        return Quotes(high, low, close)
+
+    def proceed(self, to_s: int) -> None:
+        """Go on behind second `next_t`, at most to `to_s`, over what needs no look."""
         self.next_t += 1
-        if not busy and self.next_t < self.end_s:
+        to_s = min(to_s, self.end_s)
+        if self.next_t < to_s:
             columns = self._at(self.next_t)
-            self.next_t = self._skip(columns, self.next_t, min(columns.to_s, self.end_s))
+            self.next_t = self._skip(columns, self.next_t, min(columns.to_s, to_s))
 
     def _skip(self, columns: Columns, t: int, to_s: int) -> int:
         return self.trader.skip(columns, t, to_s) if self._skipping else t

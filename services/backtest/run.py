@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from aggr_server.wire import Market
-from services.backtest.broker import Broker, Quote
+from services.backtest.broker import Broker, Quote, Quotes
 from services.backtest.ledger import Clock, Ledger, SoleOwner, Watch
 from services.backtest.player import Player
 from services.backtest.result import Costs
@@ -99,7 +99,7 @@ class Run:
             due = [p for p in active if p.next_t == t]
             self._second(t, due)
             for player in due:
-                player.proceed(busy=self.broker.busy(player.symbol))
+                self._proceed(player, active)
                 if player.next_t >= player.end_s:
                     self._end(player)
             active = [p for p in active if p.next_t < p.end_s]
@@ -127,6 +127,36 @@ class Run:
             self._refresh(t)
         self.desk.step_some([player.trader for player in due], _together(t, due))
         self._execute(t, quotes)
+
+    def _proceed(self, player: Player, active: Sequence[Player]) -> None:
+        """Let a player go on behind the second just processed."""
+        symbol, t = player.symbol, player.next_t + 1
+        if not self.broker.busy(symbol):
+            player.proceed(player.end_s)
+            return
+        # What an open position is worth may matter in the others' next seconds.
+        to_s = min((p.next_t for p in active if p is not player), default=player.end_s)
+        to_s = min(to_s, player.end_s)
+        if to_s <= t:
+            player.proceed(t)
+            return
+        quotes = player.quotes(t, to_s)
+        player.proceed(t + self.broker.calm(symbol, t, quotes))
+        self._hold(symbol, t, quotes.part(0, player.next_t - t))
+
+    def _hold(self, symbol: str, t: int, quotes: Quotes) -> None:
+        """Calm seconds from `t` on have passed for the only symbol with anything to do."""
+        count = len(quotes.close)
+        self.exposed_s += count
+        done = 0
+        for i in range(-t % REFRESH_S, count, REFRESH_S):
+            self.broker.hold(symbol, quotes.part(done, i))
+            self._mark(t + i)
+            self.broker.hold(symbol, quotes.part(i, i + 1))
+            self._clock.now_ms = (t + i + 1) * 1000
+            self._refresh(t + i)
+            done = i + 1
+        self.broker.hold(symbol, quotes.part(done, count))
 
     def _execute(self, t: int, quotes: dict[str, Quote]) -> None:
         fresh, self.ledger.fresh = self.ledger.fresh, []
