@@ -159,5 +159,7 @@ async def trade(executor: Executor, for_s: float) -> None:
         if working.done():
             working.result()
     finally:
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
+        # Cancelled in the moment in which Redis answers or times out, it goes on.
+        while not working.done():
+            working.cancel()
+            await asyncio.wait({working}, timeout=1.0)
