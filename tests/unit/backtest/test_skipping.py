@@ -90,7 +90,10 @@ ENDS = {
         dataclasses.replace(HASTY, cat_enabled=False, rb_confirm_s=600),
         Costs(maintenance_rate=0.4985),
     ),
-    "MAX_HOLD": (dataclasses.replace(HASTY, cat_enabled=False), Costs(fill_delay_s=0)),
+    "MAX_HOLD": (
+        dataclasses.replace(HASTY, cat_enabled=False, rb_confirm_s=600),
+        Costs(fill_delay_s=0),
+    ),
     "RANGE_BREAK": (HASTY, Costs(fill_delay_s=4)),
 }
 

@@ -83,7 +83,7 @@ def seconds(
 
 
 def part(block: Block, start: int, stop: int) -> Block:
-    arrays = {
+    arrays: dict[str, Any] = {
         name: value[start:stop]
         for name in block.__slots__
         if isinstance(value := getattr(block, name), np.ndarray)
