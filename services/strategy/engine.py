@@ -86,7 +86,7 @@ class SymbolEngine:
         """Process leading seconds of `block`, which must follow the last one, as far as they
         certainly lead to no event; their number. The same bits as with `step`, many times faster.
 
-        0 in RESET, in a position and in a second that `step` would refuse.
+        0 in RESET, while a fill or a close is awaited and in a second that `step` would refuse.
         """
         return quiet.skip(self._history, self._machine, self.params, block)
 
