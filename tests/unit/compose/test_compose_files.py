@@ -97,14 +97,14 @@ def test_service_is_bounded(service: str) -> None:
     assert {"max-size", "max-file"} <= definition["logging"]["options"].keys()
 
 
-@pytest.mark.parametrize("service", HARDENED.keys() - ONE_SHOT)
+@pytest.mark.parametrize("service", sorted(HARDENED.keys() - ONE_SHOT))
 def test_service_comes_back_and_is_watched(service: str) -> None:
     definition = HARDENED[service]
     assert definition["restart"] == "unless-stopped"
     assert definition["healthcheck"]["test"]
 
 
-@pytest.mark.parametrize("service", FOREIGN)
+@pytest.mark.parametrize("service", sorted(FOREIGN))
 def test_images_of_others_run_as_a_user(service: str) -> None:
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", SERVICES[service]["user"])
 
