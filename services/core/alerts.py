@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from redis.asyncio.client import Pipeline
 
 from services.core import names
-from services.core.transaction import Command
+
+if TYPE_CHECKING:
+    from services.core.transaction import Command
 
 
 def told(alert: bytes) -> list[Command]:

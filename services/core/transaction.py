@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from hiredis import pack_command
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
@@ -25,9 +26,9 @@ async def transact(redis: Redis, commands: Sequence[Command]) -> list[Any]:
     connection: AbstractConnection = await pool.get_connection()  # type: ignore[no-untyped-call]
     try:
         if len(commands) == 1:
-            await connection.send_packed_command(connection.pack_commands(commands))
+            await connection.send_packed_command(_packed(commands[0]))
             return [await connection.read_response()]
-        packed = connection.pack_commands([("MULTI",), *commands, ("EXEC",)])
+        packed = b"".join(map(_packed, (("MULTI",), *commands, ("EXEC",))))
         await connection.send_packed_command(packed)
         refused = [await _queued(connection) for _ in range(len(commands) + 1)]
         if error := next(filter(None, refused), None):
@@ -46,6 +47,12 @@ async def transact(redis: Redis, commands: Sequence[Command]) -> list[Any]:
         if isinstance(answer, RedisError):
             raise answer
     return answers
+
+
+def _packed(command: Command) -> bytes:
+    # Ten times as fast as the connection's own way.
+    packed: bytes = pack_command(command)  # type: ignore[arg-type]  # its stub knows one word only
+    return packed
 
 
 async def _queued(connection: AbstractConnection) -> ResponseError | None:
