@@ -6,6 +6,7 @@ port is taken, and accepts an empty password and a publicly known key for login 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import sys
@@ -23,6 +24,11 @@ STOPPED_BY_SIGNAL = 130
 DRY_RUN = "FREQTRADE__DRY_RUN"
 LISTEN_ADDRESS = "FREQTRADE__API_SERVER__LISTEN_IP_ADDRESS"
 LISTEN_PORT = "FREQTRADE__API_SERVER__LISTEN_PORT"
+EXCHANGE_KEYS = {
+    "FREQTRADE_EXCHANGE_KEY": "FREQTRADE__EXCHANGE__KEY",
+    "FREQTRADE_EXCHANGE_SECRET": "FREQTRADE__EXCHANGE__SECRET",
+}
+LOCK_FILE = "executor.lock"
 SHORTEST_PASSWORD = 12
 SHORTEST_JWT_SECRET = 32
 # Printed in freqtrade's documentation and example files, so known to everybody.
@@ -87,6 +93,68 @@ def check_secrets(settings: ExecutorSettings) -> None:
         )
 
 
+def check_exchange_keys(settings: ExecutorSettings, config: dict[str, Any]) -> None:
+    """Raises `Refused` if real money is to be traded without the exchange's keys."""
+    for (name, variable), value in zip(EXCHANGE_KEYS.items(), exchange_keys(settings), strict=True):
+        part = variable.rpartition("__")[2].lower()
+        if not (value or _outside(variable, config.get("exchange", {}).get(part, ""))):
+            raise Refused(
+                f"{name} is not set, but dry_run is false. Put it into the file {name}_FILE "
+                f"(secrets/{name.lower()}), or trade simulated money: {DRY_RUN}=true."
+            )
+        if value and _is_number(value):
+            raise Refused(f"{name} is a number. Copy it again from the exchange.")
+
+
+def exchange_keys(settings: ExecutorSettings) -> tuple[str, str]:
+    """Key and secret, in the order of `EXCHANGE_KEYS`."""
+    return settings.freqtrade_exchange_key, settings.freqtrade_exchange_secret
+
+
+def _is_number(text: str) -> bool:
+    """Whether freqtrade, which guesses the types of its variables, would make a number of it."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def data_folder(settings: ExecutorSettings) -> Path:
+    """Where database and lock are; made if it is missing. Raises `Refused`."""
+    folder = Path(settings.freqtrade_data_dir or HERE / "user_data").resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(f"{error}. Make the folder writable or set FREQTRADE_DATA_DIR.") from None
+    return folder
+
+
+def hold(folder: Path) -> int:
+    """Keep any other process from `folder` for as long as the returned descriptor is open.
+
+    Two of them on one database would each close the other's trades. The kernel lets go of the lock
+    when the process ends, however it does. Raises `Refused` naming the process that has it.
+    """
+    path = folder / LOCK_FILE
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise Refused(f"{error}. Make the folder writable or set FREQTRADE_DATA_DIR.") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        raise Refused(
+            f"process {holder} already trades with the data in {folder}. Stop it, or set "
+            "FREQTRADE_DATA_DIR to another folder."
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
 def check_port(config: dict[str, Any]) -> None:
     """Raises `Refused` if the API could not listen."""
     server = config.get("api_server", {})
@@ -129,18 +197,20 @@ def _outside(name: str, inside: Any) -> Any:
 
 
 def prepare(settings: ExecutorSettings) -> list[str]:
-    """Check everything, export the login, and return freqtrade's command line."""
+    """Check everything, export login and keys, and return freqtrade's command line."""
     config_file = Path(settings.freqtrade_config or HERE / "config" / "config.json")
     config = read_config(config_file)
+    dry_run = is_dry_run(config)
     check_secrets(settings)
+    if not dry_run:
+        check_exchange_keys(settings, config)
     check_port(config)
-    data_dir = Path(settings.freqtrade_data_dir or HERE / "user_data").resolve()
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Refused(f"{error}. Make the folder writable or set FREQTRADE_DATA_DIR.") from None
+    data_dir = data_folder(settings)
     # Simulated and real trades never share a database.
-    database = "tradesv3.dryrun.sqlite" if is_dry_run(config) else "tradesv3.sqlite"
+    database = "tradesv3.dryrun.sqlite" if dry_run else "tradesv3.sqlite"
+    for variable, value in zip(EXCHANGE_KEYS.values(), exchange_keys(settings), strict=True):
+        if value and not dry_run:
+            os.environ[variable] = value
     os.environ["FREQTRADE__API_SERVER__USERNAME"] = settings.freqtrade_api_username
     os.environ["FREQTRADE__API_SERVER__PASSWORD"] = settings.freqtrade_api_password
     # freqtrade guesses types: without the prefix a key of digits would become a number.
@@ -157,7 +227,9 @@ def prepare(settings: ExecutorSettings) -> list[str]:
 def main(extra: list[str]) -> int:
     """Run until stopped. 0: stopped by a signal; 78: bad configuration; else freqtrade's status."""
     try:
-        arguments = prepare(load(ExecutorSettings))
+        settings = load(ExecutorSettings)
+        lock = hold(data_folder(settings))
+        arguments = prepare(settings)
     except (Refused, SettingsError) as error:
         for line in str(error).splitlines():
             print(f"freqtrade: {line}", file=sys.stderr)
@@ -172,6 +244,8 @@ def main(extra: list[str]) -> int:
             return 0
         if end.code not in (None, 0):
             return end.code if isinstance(end.code, int) else 1
+    finally:
+        os.close(lock)
     print(
         "freqtrade: it refused its configuration; the error stands above. Correct config.json or "
         "the FREQTRADE__ variable it names and start again.",

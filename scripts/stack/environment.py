@@ -69,6 +69,10 @@ def _demo(layout: Layout, settings: StackSettings) -> dict[str, str]:
             f"{gateway}/fapi.binance.com/fapi/v1"
         ),
         "FREQTRADE__DRY_RUN": "true",
+        "FREQTRADE_EXCHANGE_KEY": "",
+        "FREQTRADE_EXCHANGE_KEY_FILE": "",
+        "FREQTRADE_EXCHANGE_SECRET": "",
+        "FREQTRADE_EXCHANGE_SECRET_FILE": "",
         "FREQTRADE__EXCHANGE__KEY": "",
         "FREQTRADE__EXCHANGE__SECRET": "",
         "FREQTRADE_DATA_DIR": str(layout.data / "freqtrade"),

@@ -1,4 +1,4 @@
-"""The stack's own passwords: files in `secrets/`, made once, on the first start."""
+"""Secrets as files in `secrets/`: the stack's own are made on the first start, once."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import secrets
 from pathlib import Path
 
 NAMES = ("redis_password", "influx_password", "freqtrade_api_password", "freqtrade_jwt_secret")
+FOREIGN = ("freqtrade_exchange_key", "freqtrade_exchange_secret")
+"""Given out by others; blank until the user fills them in, because Compose mounts them anyway."""
 
 
 def ensure(folder: Path) -> list[str]:
     """Create the folder (mode 0700) and the files that are missing; return the new ones' names.
 
-    The files are 0644, so that containers with other user ids can read those mounted into them;
-    the folder keeps everyone else out. An existing file is never changed.
+    Those of `FOREIGN` are made blank, and not among the names. The files are 0644, so that
+    containers with other user ids can read those mounted into them; the folder keeps everyone else
+    out. An existing file is never changed.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     folder.chmod(0o700)
@@ -22,15 +25,22 @@ def ensure(folder: Path) -> list[str]:
         path = folder / name
         if path.exists() and path.stat().st_size:
             continue
-        temporary = folder / f".{name}.{os.getpid()}"
         # A letter in front: a value of digits only would be taken for a number by some readers.
-        temporary.write_text(f"k{secrets.token_hex(24)}\n", encoding="utf-8")
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        _write(path, f"k{secrets.token_hex(24)}\n")
         created.append(name)
+    for name in FOREIGN:
+        if not (folder / name).exists():
+            _write(folder / name, "\n")  # Swarm refuses a secret of no bytes
     return created
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.parent / f".{path.name}.{os.getpid()}"
+    temporary.write_text(text, encoding="utf-8")
+    temporary.chmod(0o644)
+    temporary.replace(path)
 
 
 def file_settings(folder: Path) -> dict[str, str]:
     """`REDIS_PASSWORD_FILE=...` and so on for every secret."""
-    return {f"{name.upper()}_FILE": str(folder / name) for name in NAMES}
+    return {f"{name.upper()}_FILE": str(folder / name) for name in (*NAMES, *FOREIGN)}

@@ -143,6 +143,12 @@ class ExecutorSettings(Connections, frozen=True, kw_only=True):
     freqtrade_jwt_secret: Annotated[
         Secret, Meta(description="key that signs the API's login tokens, 32 characters or more")
     ] = ""
+    freqtrade_exchange_key: Annotated[
+        Secret, Meta(description="API key of the exchange; needed for real money only")
+    ] = ""
+    freqtrade_exchange_secret: Annotated[
+        Secret, Meta(description="the secret that belongs to the API key of the exchange")
+    ] = ""
     freqtrade_config: Annotated[
         str, Meta(description="freqtrade's config file; empty: config/config.json of the project")
     ] = ""

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from aggr_server.settings import CollectorSettings
+from scripts.stack import secret_files
 from services.core import settings as of
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -169,6 +170,28 @@ def test_no_secret_is_in_a_file_or_an_environment(document: dict[str, Any]) -> N
         for name, value in definition.get("environment", {}).items():
             if re.search("PASSWORD|SECRET|KEY", name):
                 assert name.endswith("_FILE") or value == ""
+
+
+@pytest.mark.parametrize("document", [BASE, SWARM])
+def test_only_freqtrade_sees_the_keys_of_the_exchange(document: dict[str, Any]) -> None:
+    for name in secret_files.FOREIGN:
+        assert document["secrets"][name] == {"file": f"./secrets/{name}"}
+        seers = {s for s, d in document["services"].items() if name in d.get("secrets", ())}
+        assert seers == {"freqtrade"}
+        environ = document["services"]["freqtrade"]["environment"]
+        assert environ[f"{name.upper()}_FILE"] == f"/run/secrets/{name}"
+
+
+def test_every_secret_of_compose_is_a_file_the_start_makes() -> None:
+    made = {*secret_files.NAMES, *secret_files.FOREIGN}
+    assert made == BASE["secrets"].keys() == SWARM["secrets"].keys()
+
+
+def test_the_demo_is_given_no_key_of_an_exchange() -> None:
+    environ = DEMO["services"]["freqtrade"]["environment"]
+    assert environ["FREQTRADE__DRY_RUN"] == "true"
+    for name in secret_files.FOREIGN:
+        assert environ[f"{name.upper()}_FILE"] == ""
 
 
 @pytest.mark.parametrize("document", [BASE, DEMO, PROD, SWARM])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from services.core.settings import ExecutorSettings
 
 PASSWORD = "a-long-enough-password"
 JWT_SECRET = "0123456789" * 4
+KEYS = {"freqtrade_exchange_key": "K" * 64, "freqtrade_exchange_secret": "S" * 64}
 CONFIG = Path(launch.__file__).parent / "config" / "config.json"
 
 
@@ -24,6 +27,8 @@ def _environ(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(launch.LISTEN_PORT, str(probe.getsockname()[1]))
     for name in ("USERNAME", "PASSWORD", "JWT_SECRET_KEY"):
         monkeypatch.setenv(f"FREQTRADE__API_SERVER__{name}", "")
+    for name in launch.EXCHANGE_KEYS.values():
+        monkeypatch.setenv(name, "")
 
 
 def settings(tmp_path: Path, **changes: Any) -> ExecutorSettings:
@@ -53,7 +58,78 @@ def test_real_trades_have_a_database_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(launch.DRY_RUN, "false")
-    assert launch.prepare(settings(tmp_path))[-1].endswith("/tradesv3.sqlite")
+    assert launch.prepare(settings(tmp_path, **KEYS))[-1].endswith("/tradesv3.sqlite")
+
+
+def test_keys_of_the_exchange_are_handed_over_for_real_money_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch.prepare(settings(tmp_path, **KEYS))
+    assert [os.environ.get(name, "") for name in launch.EXCHANGE_KEYS.values()] == ["", ""]
+    monkeypatch.setenv(launch.DRY_RUN, "false")
+    launch.prepare(settings(tmp_path, **KEYS))
+    handed = [os.environ[name] for name in launch.EXCHANGE_KEYS.values()]
+    assert handed == list(KEYS.values())
+
+
+@pytest.mark.parametrize("missing", KEYS)
+def test_real_money_without_both_keys_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setenv(launch.DRY_RUN, "false")
+    with pytest.raises(launch.Refused) as refused:
+        launch.prepare(settings(tmp_path, **{**KEYS, missing: ""}))
+    name = missing.upper()
+    assert str(refused.value) == (
+        f"{name} is not set, but dry_run is false. Put it into the file {name}_FILE "
+        f"(secrets/{missing}), or trade simulated money: FREQTRADE__DRY_RUN=true."
+    )
+
+
+def test_keys_given_by_freqtrades_own_variables_are_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(launch.DRY_RUN, "false")
+    for variable, value in zip(launch.EXCHANGE_KEYS.values(), KEYS.values(), strict=True):
+        monkeypatch.setenv(variable, value)
+    launch.prepare(settings(tmp_path))
+    assert [os.environ[name] for name in launch.EXCHANGE_KEYS.values()] == list(KEYS.values())
+
+
+@pytest.mark.parametrize("value", ["0123456789", "1e5", "nan"])
+def test_key_that_freqtrade_would_take_for_a_number_is_refused_without_showing_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv(launch.DRY_RUN, "false")
+    with pytest.raises(launch.Refused, match="FREQTRADE_EXCHANGE_KEY is a number") as refused:
+        launch.prepare(settings(tmp_path, **{**KEYS, "freqtrade_exchange_key": value}))
+    assert value not in str(refused.value)
+
+
+def test_second_process_on_the_same_data_is_refused_with_the_first_ones_pid(
+    tmp_path: Path,
+) -> None:
+    lock = launch.hold(tmp_path)
+    program = "import launch, pathlib, sys; launch.hold(pathlib.Path(sys.argv[1]))"
+    second = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert second.stderr.splitlines()[-1].endswith(
+        f"process {os.getpid()} already trades with the data in {tmp_path}. Stop it, or set "
+        "FREQTRADE_DATA_DIR to another folder."
+    )
+    os.close(lock)
+    os.close(launch.hold(tmp_path))
+
+
+def test_lock_of_a_dead_process_holds_nobody_up(tmp_path: Path) -> None:
+    (tmp_path / launch.LOCK_FILE).write_text("1\n")
+    os.close(launch.hold(tmp_path))
+    assert (tmp_path / launch.LOCK_FILE).read_text() == f"{os.getpid()}\n"
 
 
 def test_login_is_handed_over_as_text(tmp_path: Path) -> None:

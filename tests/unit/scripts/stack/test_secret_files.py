@@ -33,7 +33,25 @@ def test_a_missing_or_empty_one_is_made(tmp_path: Path) -> None:
 def test_long_enough_and_no_number(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     secret_files.ensure(folder)
-    for path in folder.iterdir():
-        secret = path.read_text().strip()
+    for name in secret_files.NAMES:
+        secret = (folder / name).read_text().strip()
         assert len(secret) >= 32
         assert not secret[0].isdigit()
+
+
+def test_what_others_give_out_is_blank_until_filled_in_and_then_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    old = os.umask(0o077)
+    try:
+        assert not set(secret_files.ensure(folder)) & set(secret_files.FOREIGN)
+    finally:
+        os.umask(old)
+    files = [folder / name for name in secret_files.FOREIGN]
+    # Not empty: Swarm refuses a secret of no bytes.
+    assert [path.read_text() for path in files] == ["\n", "\n"]
+    # Containers with another user id read them, too.
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o644}
+    files[0].write_text("of the exchange")
+    secret_files.ensure(folder)
+    assert files[0].read_text() == "of the exchange"
+    assert secret_files.file_settings(folder)["FREQTRADE_EXCHANGE_KEY_FILE"] == str(files[0])
