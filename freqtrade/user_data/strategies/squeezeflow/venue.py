@@ -1,0 +1,156 @@
+"""Positions on the exchange that no trade of freqtrade's accounts for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from logging import getLogger
+from typing import Any, Protocol
+
+from aggr_server.log import kv
+
+EVERY_S = 20.0
+SUSPICIOUS_EVERY_S = 5.0
+GRACE_S = 10.0
+BLIND_AFTER_S = 60.0
+TOLERANCE = 1e-6
+
+Side = tuple[str, str]
+"""Pair, and `long` or `short`."""
+
+_log = getLogger(__name__)
+
+
+class Exchange(Protocol):
+    """The part of freqtrade's exchange that is needed; answers with ccxt's positions."""
+
+    def fetch_positions(self) -> Sequence[Mapping[str, Any]]: ...
+
+
+class OrderView(Protocol):
+    """An order of a trade. `safe_remaining`: base coins not known to be filled."""
+
+    ft_order_side: str
+    safe_remaining: float
+
+
+class TradeView(Protocol):
+    """An open trade. `amount`: base coins held."""
+
+    pair: str
+    is_short: bool
+    amount: float
+    entry_side: str
+    open_orders: Sequence[OrderView]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the exchange answered. `asked_s`: when it was asked; amounts in base coins."""
+
+    asked_s: float
+    amounts: Mapping[Side, float]
+
+
+class Watch:
+    """Asks the exchange for its positions, in a thread of its own, and compares.
+
+    The loop that watches stops and exits never waits for it. An order under way makes position and
+    trade differ for a moment, so a stranger counts only once an answer asked for `GRACE_S` after
+    it was first noticed still shows it; until then the exchange is asked more often.
+    """
+
+    def __init__(self, exchange: Exchange, now: Callable[[], float] = time.monotonic) -> None:
+        self._exchange = exchange
+        self._now = now
+        self._snapshot: Snapshot | None = None
+
+        self._first_seen: dict[Side, float] = {}
+        self._failing = False
+        self._stop = threading.Event()
+        self._suspicion = threading.Event()
+
+    def start(self) -> None:
+        """Ask from now on, until `stop`."""
+        threading.Thread(target=self._run, name="venue", daemon=True).start()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._stop.set()
+        self._suspicion.set()
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether nothing is known: not yet asked, or no answer for `BLIND_AFTER_S`."""
+        if self._snapshot is None:
+            return True
+        return self._now() - self._snapshot.asked_s > BLIND_AFTER_S
+
+    def unknown(self, open_trades: Iterable[TradeView]) -> list[str]:
+        """Positions beyond those of `open_trades`, as `long 0.5 BTC/USDT:USDT`."""
+        snapshot = self._snapshot
+        if snapshot is None:
+            return []
+        held = covered(open_trades)
+        extra = {
+            side: amount - held.get(side, 0.0)
+            for side, amount in snapshot.amounts.items()
+            if amount > held.get(side, 0.0) * (1 + TOLERANCE)
+        }
+        now = self._now()
+        self._first_seen = {side: self._first_seen.get(side, now) for side in extra}
+        if extra:
+            self._suspicion.set()
+        else:
+            self._suspicion.clear()
+        return [
+            f"{side} {extra[pair, side]:.10g} {pair}"
+            for (pair, side), seen_s in sorted(self._first_seen.items())
+            if snapshot.asked_s - seen_s >= GRACE_S
+        ]
+
+    def ask(self) -> None:
+        """Ask the exchange once. A failure is logged, and seen by `is_blind` if it lasts."""
+        asked_s = self._now()
+        try:
+            positions = self._exchange.fetch_positions()
+            self._snapshot = Snapshot(asked_s, amounts(positions))
+        except Exception as error:  # noqa: BLE001  whatever the library raises, the thread goes on
+            if not self._failing:
+                self._failing = True
+                _log.warning("positions cannot be read from the exchange %s", kv(error=error))
+            return
+        if self._failing:
+            self._failing = False
+            _log.info("positions can be read again")
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self.ask()
+            if self._suspicion.wait(EVERY_S):
+                self._stop.wait(SUSPICIOUS_EVERY_S)
+
+
+def amounts(positions: Iterable[Mapping[str, Any]]) -> dict[Side, float]:
+    """Base coins of each open position in ccxt's list."""
+    found: dict[Side, float] = {}
+    for position in positions:
+        contracts, side = position.get("contracts"), position.get("side")
+        if contracts and side:
+            coins = float(contracts) * float(position.get("contractSize") or 1.0)
+            key = (str(position["symbol"]), str(side))
+            found[key] = found.get(key, 0.0) + abs(coins)
+    return found
+
+
+def covered(open_trades: Iterable[TradeView]) -> dict[Side, float]:
+    """Base coins that open trades hold, or will hold when their entry orders are filled."""
+    found: dict[Side, float] = {}
+    for trade in open_trades:
+        waiting = [o for o in trade.open_orders if o.ft_order_side == trade.entry_side]
+        coins = trade.amount + sum(order.safe_remaining for order in waiting)
+        key = (trade.pair, "short" if trade.is_short else "long")
+        found[key] = found.get(key, 0.0) + coins
+    return found

@@ -1,0 +1,215 @@
+"""Positions on the exchange that freqtrade does not know: noticed, and not taken for races."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from squeezeflow.venue import BLIND_AFTER_S, EVERY_S, GRACE_S, SUSPICIOUS_EVERY_S, Watch, covered
+
+BTC, ETH = "BTC/USDT:USDT", "ETH/USDT:USDT"
+
+
+@dataclass
+class Order:
+    ft_order_side: str
+    safe_remaining: float
+
+
+@dataclass
+class Trade:
+    pair: str = BTC
+    amount: float = 0.5
+    is_short: bool = False
+    open_orders: list[Order] = field(default_factory=list)
+
+    @property
+    def entry_side(self) -> str:
+        return "sell" if self.is_short else "buy"
+
+
+class Exchange:
+    """Answers with the positions set; raises when told to."""
+
+    def __init__(self) -> None:
+        self.positions: list[dict[str, Any]] = []
+        self.broken = False
+        self.asked = threading.Semaphore(0)
+
+    def fetch_positions(self) -> Sequence[dict[str, Any]]:
+        self.asked.release()
+        if self.broken:
+            raise RuntimeError("the exchange is away")
+        return list(self.positions)
+
+
+class Clock:
+    """Seconds, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def position(pair: str = BTC, side: str = "long", contracts: float = 0.5) -> dict[str, Any]:
+    """A position as ccxt gives it."""
+    return {"symbol": pair, "side": side, "contracts": contracts, "contractSize": 1.0}
+
+
+@pytest.fixture
+def exchange() -> Exchange:
+    """An exchange without positions."""
+    return Exchange()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands."""
+    return Clock()
+
+
+@pytest.fixture
+def watch(exchange: Exchange, clock: Clock) -> Watch:
+    """Not started: the tests ask."""
+    return Watch(exchange, clock)
+
+
+def ask(watch: Watch, clock: Clock, after_s: float = 0.0) -> None:
+    clock.now_s += after_s
+    watch.ask()
+
+
+def settled(watch: Watch, clock: Clock, trades: list[Trade]) -> list[str]:
+    """What is unknown once the grace is over."""
+    ask(watch, clock)
+    watch.unknown(trades)
+    ask(watch, clock, GRACE_S)
+    return watch.unknown(trades)
+
+
+@pytest.mark.parametrize(
+    ("held", "trades", "expected"),
+    [
+        ([], [], []),
+        ([], [Trade()], []),
+        ([position()], [Trade()], []),
+        ([position(side="short")], [Trade(is_short=True)], []),
+        ([position()], [], [f"long 0.5 {BTC}"]),
+        ([position(side="short")], [Trade()], [f"short 0.5 {BTC}"]),
+        ([position(contracts=0.7)], [Trade()], [f"long 0.2 {BTC}"]),
+        ([position(), position(ETH, "short", 3)], [Trade()], [f"short 3 {ETH}"]),
+        ([position(contracts=0.3)], [Trade()], []),
+        ([position()], [Trade(amount=0.3, open_orders=[Order("buy", 0.2)])], []),
+        ([position()], [Trade(amount=0.3, open_orders=[Order("sell", 0.3)])], [f"long 0.2 {BTC}"]),
+        ([position(contracts=0.1 + 0.2)], [Trade(amount=0.3)], []),
+        ([{**position(), "side": None, "contracts": 0.0}], [], []),
+        ([{**position(contracts=5), "contractSize": 0.1}], [Trade()], []),
+    ],
+)
+def test_what_trades_do_not_account_for_is_unknown(
+    watch: Watch,
+    exchange: Exchange,
+    clock: Clock,
+    held: list[dict[str, Any]],
+    trades: list[Trade],
+    expected: list[str],
+) -> None:
+    exchange.positions = held
+    assert settled(watch, clock, trades) == expected
+
+
+def test_X8_is_known_within_the_minute_even_if_an_answer_is_missed(
+    watch: Watch, exchange: Exchange, clock: Clock
+) -> None:
+    ask(watch, clock)
+    began = clock.now_s
+    exchange.positions = [position()]
+    ask(watch, clock, EVERY_S)
+    while not watch.unknown([]):
+        exchange.broken = not exchange.broken
+        ask(watch, clock, SUSPICIOUS_EVERY_S)
+    assert clock.now_s - began <= 45
+
+
+def test_position_of_an_order_under_way_is_not_unknown(
+    watch: Watch, exchange: Exchange, clock: Clock
+) -> None:
+    exchange.positions = [position()]
+    ask(watch, clock)
+    assert watch.unknown([]) == []
+    clock.now_s += 1.0
+    assert watch.unknown([Trade()]) == []
+    ask(watch, clock, 30.0)
+    assert watch.unknown([Trade()]) == []
+
+
+def test_answer_older_than_an_exit_is_not_held_against_it(
+    watch: Watch, exchange: Exchange, clock: Clock
+) -> None:
+    exchange.positions = [position()]
+    ask(watch, clock)
+    assert watch.unknown([Trade()]) == []
+    for _ in range(30):
+        clock.now_s += 1.0
+        assert watch.unknown([]) == []
+    exchange.positions = []
+    ask(watch, clock)
+    assert watch.unknown([]) == []
+
+
+def test_is_known_again_when_it_is_gone(watch: Watch, exchange: Exchange, clock: Clock) -> None:
+    exchange.positions = [position()]
+    assert settled(watch, clock, [])
+    exchange.positions = []
+    ask(watch, clock, SUSPICIOUS_EVERY_S)
+    assert watch.unknown([]) == []
+
+
+def test_nothing_known_is_told_as_blindness(
+    watch: Watch, exchange: Exchange, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert watch.is_blind
+    ask(watch, clock)
+    assert not watch.is_blind
+    exchange.broken = True
+    for _ in range(3):
+        ask(watch, clock, EVERY_S)
+    assert not watch.is_blind
+    ask(watch, clock, BLIND_AFTER_S - 3 * EVERY_S + 0.1)
+    assert watch.is_blind
+    messages = [record.getMessage() for record in caplog.records]
+    assert len([m for m in messages if m.startswith("positions cannot be read")]) == 1
+    exchange.broken = False
+    ask(watch, clock)
+    assert not watch.is_blind
+
+
+def test_thread_asks_at_once_and_again_soon_on_suspicion(
+    exchange: Exchange, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("squeezeflow.venue.SUSPICIOUS_EVERY_S", 0.01)
+    exchange.positions = [position()]
+    watch = Watch(exchange, clock)
+    watch.start()
+    try:
+        assert exchange.asked.acquire(timeout=5)
+        while watch.is_blind:
+            time.sleep(0.001)  # from the question to its answer
+        watch.unknown([])
+        assert exchange.asked.acquire(timeout=5)
+    finally:
+        watch.stop()
+
+
+def test_trades_of_one_pair_and_side_are_added_up() -> None:
+    assert covered([Trade(amount=0.1), Trade(amount=0.2), Trade(ETH, 2, is_short=True)]) == {
+        (BTC, "long"): pytest.approx(0.3),
+        (ETH, "short"): 2,
+    }
