@@ -14,6 +14,9 @@ FILLS_MAXLEN = 10_000
 LAST_ACTIVITY = f"{PREFIX}:last_activity"
 HEARTBEAT_CHANNEL = f"{PREFIX}:heartbeat"
 ALERTS = f"{PREFIX}:alerts"
+ALERTS_STREAM = f"{PREFIX}:alerts:stream"
+"""The same alerts, for who must miss none; field `data`."""
+ALERTS_MAXLEN = 2_000
 INCIDENTS = f"{PREFIX}:incidents"
 STATUS = f"{PREFIX}:status"
 OI_CHANNEL = f"{PREFIX}:oi"
@@ -21,6 +24,8 @@ REPLICAS = f"{PREFIX}:replicas"
 LEASE_GRACE = f"{PREFIX}:lease_grace"
 SLOTS = f"{PREFIX}:slots"
 ENTRIES = f"{PREFIX}:entries"
+HALT = f"{PREFIX}:halt"
+"""The kill switch, a `Halt`. It never expires."""
 
 SIGNAL_HISTORY_LENGTH = 100
 ALERTS_LENGTH = 200
@@ -100,6 +105,11 @@ def lease_fence(symbol: str) -> str:
     return f"{PREFIX}:lease_fence:{symbol}"
 
 
+EXECUTOR_LEASE = lease("executor")
+"""Which freqtrade may enter trades: `OWNER:TOKEN`."""
+EXECUTOR_FENCE = lease_fence("executor")
+
+
 def heartbeat(service: str) -> str:
     """Last sign of life of a service."""
     return f"{PREFIX}:heartbeat:{service}"
@@ -108,6 +118,11 @@ def heartbeat(service: str) -> str:
 def heartbeats(service: str) -> str:
     """Hash replica -> last sign of life, of a service with several replicas."""
     return f"{PREFIX}:heartbeats:{service}"
+
+
+def notified(channel: str) -> str:
+    """Sorted set of what was last told through a channel, by time."""
+    return f"{PREFIX}:notified:{channel}"
 
 
 def open_interest(base: str) -> str:

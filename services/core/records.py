@@ -101,13 +101,29 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """Something the operator should know. `code` names the rule, for example `gap`."""
+    """Something the operator should know. `code` names the rule, for example `gap`.
+
+    `ended_level`: level of the incident that this alert says is over; empty: it begins one.
+    """
 
     level: Literal["info", "warning", "critical"]
     code: str
     text: str
     ts_ms: int
     symbol: str = ""
+    ended_level: Literal["", "warning", "critical"] = ""
+
+
+class Halt(msgspec.Struct, frozen=True, kw_only=True):
+    """Position of the kill switch: while `halted`, no trade is entered; exits go on.
+
+    The newest record counts. `by`: who set it, `reason`: why, both for the operator.
+    """
+
+    halted: bool
+    ts_ms: int
+    by: str = ""
+    reason: str = ""
 
 
 class OpenInterest(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -163,6 +163,27 @@ class ExecutorSettings(Connections, frozen=True, kw_only=True):
         float,
         Meta(ge=0, le=1, description="most that a trade may lose up to its invalidation price"),
     ] = 0.0
+    freqtrade_max_daily_loss: Annotated[
+        float,
+        Meta(gt=0, le=1, description="loss of a UTC day that ends its entries, share of equity"),
+    ] = 0.06
+    freqtrade_cooldown_min: Annotated[
+        int,
+        Meta(ge=0, le=1440, description="minutes without entry in a pair after a trade; 0: off"),
+    ] = 5
+    freqtrade_max_stops: Annotated[
+        int, Meta(ge=0, le=100, description="trades ended by their stop that lock entries; 0: off")
+    ] = 3
+    freqtrade_max_drawdown: Annotated[
+        float,
+        Meta(ge=0, le=1, description="drawdown that locks entries, share of the account; 0: off"),
+    ] = 0.1
+    freqtrade_protection_window_min: Annotated[
+        int, Meta(ge=1, le=43200, description="minutes in which stops and drawdown are counted")
+    ] = 1440
+    freqtrade_protection_lock_min: Annotated[
+        int, Meta(ge=1, le=43200, description="minutes for which stops and drawdown lock entries")
+    ] = 720
 
 
 class OpenInterestSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -225,6 +246,25 @@ class SystemMonitorSettings(MonitorSettings, frozen=True, kw_only=True):
     alert_disk_percent: Annotated[
         int, Meta(ge=1, le=100, description="alert when a disk is fuller than this, in percent")
     ] = 80
+    notify_urls: Annotated[
+        Secret,
+        Meta(description="Apprise URLs that trades and alerts are sent to; empty: to nobody"),
+    ] = ""
+    notify_level: Annotated[
+        Literal["info", "warning", "critical"],
+        Meta(description="lowest level of an alert that is sent: info, warning or critical"),
+    ] = "warning"
+    notify_max_per_minute: Annotated[
+        int, Meta(ge=1, le=60, description="messages a minute to a channel, 1 to 60")
+    ] = 10
+    notify_quiet_hours: Annotated[
+        str,
+        Meta(
+            pattern=r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d( [\w+/-]+)?)?$",
+            description="HH:MM-HH:MM and, unless UTC is meant, a time zone, as in "
+            "22:00-07:00 Europe/Berlin; only critical messages are sent then; empty: none",
+        ),
+    ] = ""
 
 
 class SimulatorSettings(ServiceSettings, frozen=True, kw_only=True):

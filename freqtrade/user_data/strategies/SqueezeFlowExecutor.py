@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from datetime import datetime
 from logging import getLogger
+from pathlib import Path
 from typing import Any
 
 from freqtrade.strategy import IStrategy
@@ -13,15 +13,21 @@ from pandas import DataFrame
 
 from aggr_server.env import load
 from aggr_server.log import kv
-from services.core.records import Heartbeat, Signal
+from services.core.halt import HaltMemory
 from services.core.settings import ExecutorSettings
-from squeezeflow import fills, ledger, rules
+from squeezeflow import ledger, protections, rules
+from squeezeflow.alarms import Alarms
+from squeezeflow.daily import DailyLoss
 from squeezeflow.desk import Desk
-from squeezeflow.link import Link, RedisAway
+from squeezeflow.gatekeeper import Engine, Gatekeeper
+from squeezeflow.guards import AUTO_LOCK
+from squeezeflow.lease import Answer, Lease, owner_of
+from squeezeflow.link import Link, NotHolder, RedisAway
+from squeezeflow.teller import Teller
+from squeezeflow.venue import Watch
 
 LONGEST_WAIT_S = 1.0
-HEARTBEAT_EVERY_S = 5.0
-LEDGER_CHECK_EVERY_S = 30.0
+HALT_FILE = "halt.json"
 
 _log = getLogger(__name__)
 
@@ -48,16 +54,46 @@ class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
     use_custom_stoploss = True
     use_exit_signal = True
 
+    @property
+    def protections(self) -> list[dict[str, Any]]:
+        """freqtrade's locks on entries after losses."""
+        return protections.chosen(load(ExecutorSettings))
+
     def bot_start(self, **kwargs: Any) -> None:
         """Connect. Trades that an earlier process left untold are told on the first turn."""
         self._settings = load(ExecutorSettings)
+        dry_run, folder = bool(self.config["dry_run"]), Path(self.config["user_data_dir"])
         self._link = Link(self._settings)
-        self._desk = Desk(dry_run=bool(self.config["dry_run"]))
-        self._ledger_due = 0.0
-        self._undelivered = 0
+        self._lease = Lease(owner_of(folder))
+        self._alarms = Alarms()
+        self._gate = Gatekeeper(
+            ledger,
+            self._engine(),
+            halts=HaltMemory(folder / HALT_FILE),
+            daily=DailyLoss(ledger, self._settings.freqtrade_max_daily_loss),
+            alarms=self._alarms,
+            venue=None if dry_run else self._watch(),
+            now_ms=_now_ms,
+        )
+        self._desk = Desk(dry_run=dry_run, blocked=self._gate.reason)
+        self._teller = Teller(
+            self._link, self._desk, self._lease, self._alarms, dry_run=dry_run, now_ms=_now_ms
+        )
         self._unlock = True
-        self._beat_due = 0.0
         self._turn_began = time.monotonic()
+
+    def _engine(self) -> Engine:
+        return Engine(
+            max_open_trades=float(self.config["max_open_trades"]),
+            balance=lambda: float(self.wallets.get_total(self.config["stake_currency"])),
+            is_closing=lambda pair, tag: self._desk.exit(pair, tag) is not None,
+            lock=lambda until, reason: self.lock_pair("*", until, reason),
+        )
+
+    def _watch(self) -> Watch:
+        watch = Watch(self.dp._exchange)
+        watch.start()
+        return watch
 
     def bot_loop_start(self, current_time: datetime, **kwargs: Any) -> None:
         """Tell what happened, wait for a signal (a second at most), read all signals."""
@@ -66,9 +102,10 @@ class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
             # freqtrade locks a pair until the candle ends after every exit. When to enter again is
             # for the strategy to say, and each signal is executed only once.
             self._unlock = False
-            self.unlock_reason("Auto lock")
-        self._tell()
-        self._beat(worked_s)
+            self.unlock_reason(AUTO_LOCK)
+        self._gate.look()
+        self._teller.tell()
+        self._teller.beat(self._gate, worked_s)
         self._link.wait(LONGEST_WAIT_S)
         self._turn_began = time.monotonic()
         self._read()
@@ -78,75 +115,34 @@ class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
         pairs = dict.fromkeys([*self.dp.current_whitelist(), *trades])
         markets = {pair: symbol for pair in pairs if (symbol := self._symbol(pair))}
         try:
-            values = self._link.signals(list(markets.values()))
+            seen, answer = self._link.turn(self._lease, list(markets.values()))
+            self._note_lease(answer)
+            self._note_halt(seen.halt)
         except RedisAway:
             self._desk.keep_exits_only()
             return
-        self._desk.take(markets, values, trades, _now_ms())
+        self._desk.take(markets, seen.signals, trades, _now_ms(), entries=self._lease.held)
+
+    def _note_lease(self, answer: Answer) -> None:
+        if not self._lease.answered(answer):
+            return
+        self._teller.beat_soon()
+        if self._lease.problem:
+            text = f"{self._lease.problem}: stop one of the two, this one enters nothing"
+            self._alarms.say("critical", "second_executor", text, _now_ms())
+        else:
+            self._alarms.over("second_executor")
+            _log.info("entries are for this executor %s", kv(lease=self._lease.value))
+
+    def _note_halt(self, raw: bytes | None) -> None:
+        if self._gate.learn(raw):
+            self._teller.beat_soon()
+        if (value := self._gate.halts.restored(raw)) is not None:
+            self._link.restore_halt(raw, value)
 
     def _symbol(self, pair: str) -> str:
         market = self.dp.market(pair)
         return f"{market['base']}{market['quote']}".upper() if market else ""
-
-    def _tell(self) -> None:
-        self._settle_claims()
-        try:
-            for fill in self._desk.refusals():
-                self._link.refuse(fill)
-                self._desk.reported(fill)
-            if time.monotonic() >= self._ledger_due:
-                self._tell_trades()
-                self._ledger_due = time.monotonic() + LEDGER_CHECK_EVERY_S
-        except RedisAway:
-            self._ledger_due = 0.0
-
-    def _tell_trades(self) -> None:
-        waiting = list(ledger.undelivered())
-        self._undelivered = len(waiting)
-        for trade, key, fill in waiting:
-            counter = "signals_executed" if fill.event == "opened" else None
-            ledger.mark(trade, key, self._link.send(fill, counter=counter))
-            self._undelivered -= 1
-            _log.info("fill told %s", kv(event=fill.event, id=fill.signal_id, trade=fill.trade_id))
-
-    def _settle_claims(self) -> None:
-        for signal in self._desk.unsettled(_now_ms()):
-            trade = ledger.trade_of(signal.signal_id)
-            if trade is not None and trade.amount <= 0:
-                continue  # the order is still open
-            if trade is None and not self._tell_failed(signal):
-                continue
-            self._desk.settle(signal.signal_id)
-
-    def _tell_failed(self, signal: Signal) -> bool:
-        try:
-            self._link.send(fills.rejected(signal, "not_filled", _now_ms()))
-        except RedisAway:
-            return False
-        if not self.config["dry_run"]:
-            _log.error(
-                "order without a trade: look at the exchange whether a position is open %s",
-                kv(id=signal.signal_id, pair=signal.pair),
-            )
-        return True
-
-    def _beat(self, worked_s: float) -> None:
-        if time.monotonic() < self._beat_due:
-            return
-        self._beat_due = time.monotonic() + HEARTBEAT_EVERY_S
-        waiting = self._undelivered + len(self._desk.refusals())
-        heartbeat = Heartbeat(
-            service="freqtrade",
-            ts_ms=_now_ms(),
-            pid=os.getpid(),
-            cycle_ms=worked_s * 1000,
-            status=f"{waiting} fills not told yet" if waiting else "ok",
-            details={"open_trades": len(ledger.open_tags()), "dry_run": self.config["dry_run"]},
-        )
-        try:
-            self._link.beat(heartbeat)
-        except RedisAway:
-            self._beat_due = 0.0
 
     def populate_indicators(self, dataframe: DataFrame, metadata: dict[str, Any]) -> DataFrame:
         """None: candles decide nothing."""
@@ -224,7 +220,7 @@ class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
         """The last gate before the order: true at most once for a signal."""
         try:
             return self._confirmed(pair, rate, entry_tag, side)
-        except RedisAway as error:
+        except (RedisAway, NotHolder) as error:
             _log.warning("entry not confirmed %s", kv(pair=pair, tag=entry_tag, error=error))
         except Exception:  # noqa: BLE001  freqtrade takes an exception here as a yes
             _log.exception("entry not confirmed %s", kv(pair=pair, tag=entry_tag))
@@ -235,7 +231,9 @@ class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
         if signal_id is None:
             _log.warning("entry without a signal refused %s", kv(pair=pair, tag=tag))
             return False
-        (raw,) = self._link.signals([symbol])
+        seen = self._link.look(symbol)
+        self._note_halt(seen.halt)
+        (raw,) = seen.signals
         signal = rules.decode(raw) if raw else None
         now_ms = _now_ms()
         if signal is None or signal.signal_id != signal_id:
@@ -248,7 +246,7 @@ class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
         if reason is not None:
             self._desk.refuse(signal, reason, now_ms)
             return False
-        if ledger.has_trade(signal_id) or not self._link.claim(signal_id):
+        if ledger.has_trade(signal_id) or not self._link.claim(signal_id, self._lease):
             self._desk.finish(signal_id)
             _log.warning("signal was executed before %s", kv(id=signal_id, pair=pair))
             return False
@@ -259,7 +257,7 @@ class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
         self, pair: str, trade: Any, order: Any, current_time: datetime, **kwargs: Any
     ) -> None:
         """Keep the stop with the trade; the fill itself is told from the database, next turn."""
-        self._ledger_due = 0.0
+        self._teller.trade_changed()
         if order.ft_order_side != trade.entry_side:
             self._unlock = True
             return
@@ -279,6 +277,7 @@ class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
         **kwargs: Any,
     ) -> str | None:
         """The reason to close, when a CLOSE signal names the signal of this trade as its parent."""
+        self._gate.mark(trade.id, float(trade.calc_profit(current_rate)))
         signal = self._desk.exit(pair, trade.enter_tag)
         return rules.exit_tag(signal) if signal else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
 
 from aggr_server.log import kv
@@ -19,11 +19,15 @@ class Desk:
     """Signals as last read, and what has become of them.
 
     `done` signals are out of the question: executed, refused or reported. The claim in Redis and
-    freqtrade's database decide; this memory only saves asking again.
+    freqtrade's database decide; this memory only saves asking again. `blocked` says why nothing
+    may be entered on a signal, whatever the signal is like.
     """
 
-    def __init__(self, dry_run: bool) -> None:
+    def __init__(
+        self, dry_run: bool, blocked: Callable[[Signal], str | None] = lambda _: None
+    ) -> None:
         self._dry_run = dry_run
+        self._blocked = blocked
         self._fences = rules.Fences()
         self._signals: dict[str, Signal] = {}
         self._done: dict[str, None] = {}
@@ -37,25 +41,29 @@ class Desk:
         values: Sequence[bytes | None],
         trades: Mapping[str, str | None],
         now_ms: int,
+        *,
+        entries: bool = True,
     ) -> None:
         """Replace all signals by what stands in Redis.
 
         `markets`: pair -> symbol, `values`: their keys' values in the same order, `trades`: pair ->
-        entry tag of the open trades.
+        entry tag of the open trades. Without `entries`, those are left for another executor to
+        judge.
         """
         self._signals = {}
-        for (pair, symbol), raw in zip(markets.items(), values, strict=True):
-            signal = self._decoded(pair, raw)
-            if signal is None:
-                continue
-            self._signals[pair] = signal
+        for pair, raw in zip(markets, values, strict=True):
+            if (signal := self._decoded(pair, raw)) is not None:
+                self._signals[pair] = signal
+        if not entries:
+            self.keep_exits_only()
+        for pair, signal in self._signals.items():
             if signal.action == "CLOSE" or signal.signal_id in self._done:
                 continue
-            if reason := self._refusal(signal, pair, symbol, trades, now_ms):
+            if reason := self._refusal(signal, pair, markets[pair], trades, now_ms):
                 self.refuse(signal, reason, now_ms)
 
     def keep_exits_only(self) -> None:
-        """Redis is away: what is known of exits holds, entries do not."""
+        """Nothing may be entered on: what is known of exits holds, entries do not."""
         self._signals = {p: s for p, s in self._signals.items() if s.action == "CLOSE"}
 
     def entry(self, pair: str, now_ms: int) -> Signal | None:
@@ -100,7 +108,7 @@ class Desk:
             return "deposed_writer"
         if rules.deviates(signal, rate):
             return "price_deviation"
-        return None
+        return self._blocked(signal)
 
     def refuse(self, signal: Signal, reason: str, now_ms: int) -> None:
         """Never execute a signal, and have that reported."""
@@ -161,8 +169,10 @@ class Desk:
             return reason
         if not self._fences.admits(signal, now_ms):
             return "deposed_writer"
-        if pair not in trades or not rules.is_fresh(signal, now_ms):
+        if not rules.is_fresh(signal, now_ms):
             return None
+        if pair not in trades:
+            return self._blocked(signal)
         if rules.signal_id_of(trades[pair]) == signal.signal_id:
             self.finish(signal.signal_id)  # executed before this process started
             return None

@@ -6,10 +6,11 @@ outage or crash. A crash between delivery and mark tells a fill twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from freqtrade.persistence import Trade
+from freqtrade.persistence import PairLocks, Trade
 
 from services.core.records import Fill
 from squeezeflow import fills
@@ -18,6 +19,7 @@ from squeezeflow.rules import TAG_PREFIX, entry_tag
 STOP_KEY = "sf_stop"
 OPENED_KEY = "sf_opened"
 CLOSED_KEY = "sf_closed"
+CARRIED_KEY = "sf_carried"
 
 
 def has_trade(signal_id: str) -> bool:
@@ -28,6 +30,11 @@ def has_trade(signal_id: str) -> bool:
 def trade_of(signal_id: str) -> Any | None:
     """The trade of a signal."""
     return Trade.get_trades([Trade.enter_tag == entry_tag(signal_id)]).first()
+
+
+def open_trades() -> list[Any]:
+    """Open trades."""
+    return list(Trade.get_open_trades())
 
 
 def open_tags() -> dict[str, str | None]:
@@ -65,3 +72,45 @@ def kept_stop(trade: Any) -> float | None:
     """The stop price of a trade, 0.0 if its signal had none, None if nothing is known."""
     value = trade.get_custom_data(STOP_KEY)
     return None if value is None else float(value)
+
+
+def lock_reasons(pair: str, side: str) -> list[str | None]:
+    """Reasons of the locks on entries of `pair` for `side`, longest first.
+
+    `side`: `long`, `short`, or `*` for locks on both; pair `*`: only locks on all pairs.
+    """
+    locks = [*PairLocks.get_pair_locks(pair, side=side), *PairLocks.get_pair_locks("*", side=side)]
+    locks.sort(key=lambda lock: lock.lock_end_time, reverse=True)
+    return [lock.reason for lock in locks]
+
+
+def open_ids() -> list[int]:
+    """Ids of the open trades."""
+    return [trade.id for trade in Trade.get_open_trades()]
+
+
+def closed_since(ts_ms: int) -> dict[int, float]:
+    """Trade id -> profit in the stake currency of what ended then or later."""
+    return {trade.id: trade.close_profit_abs or 0.0 for trade in _closed_since(ts_ms)}
+
+
+def carried(day: int) -> dict[int, float]:
+    """Trade id -> profit with which a trade went into this UTC day (days since the epoch)."""
+    found: dict[int, float] = {}
+    for trade in [*Trade.get_open_trades(), *_closed_since(day * 86_400_000)]:
+        kept = trade.get_custom_data(CARRIED_KEY)
+        if isinstance(kept, dict) and kept.get("day") == day:
+            found[trade.id] = float(kept["profit"])
+    return found
+
+
+def carry(day: int, profits: Mapping[int, float]) -> None:
+    """Keep with the open trades what they had gained when this UTC day began."""
+    for trade in Trade.get_open_trades():
+        if trade.id in profits:
+            trade.set_custom_data(CARRIED_KEY, {"day": day, "profit": profits[trade.id]})
+
+
+def _closed_since(ts_ms: int) -> list[Any]:
+    since = datetime.fromtimestamp(ts_ms / 1000, UTC).replace(tzinfo=None)
+    return list(Trade.get_trades([Trade.is_open.is_(False), Trade.close_date >= since]).all())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from logging import getLogger
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from redis import Redis
@@ -19,22 +19,41 @@ from redis.retry import Retry
 
 from aggr_server.log import kv
 from aggr_server.settings import Connections
-from services.core import names
-from services.core.records import Fill, Heartbeat
+from services.core import alerts, names
+from services.core.records import Alert, Fill, Heartbeat
+from squeezeflow import lease
+from squeezeflow.lease import Lease
 
 CALL_LIMIT_S = 0.5
 MAX_DRAINED = 100
 
 # A refused signal is claimed and reported in one step, so that it is never both reported as
-# refused and executed later. Claimed already: it was executed or reported, nothing to say.
+# refused and executed later. Claimed already: it was executed or reported, nothing to say. Without
+# the lease: it is for another one to judge.
 _REFUSE = """
-if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) then
-  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', 'data', ARGV[4])
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return end
+if redis.call('SET', KEYS[2], ARGV[2], 'NX', 'EX', ARGV[3]) then
+  redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], '*', 'data', ARGV[5])
 end
+"""
+
+_REPLACE = """
+if (redis.call('GET', KEYS[1]) or '') == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end
 """
 
 T = TypeVar("T")
 _log = getLogger(__name__)
+
+
+class Seen(NamedTuple):
+    """What one look at Redis found. `signals`: values of the keys in the order asked for."""
+
+    signals: list[bytes | None]
+    halt: bytes | None
+
+
+class NotHolder(Exception):
+    """Another executor may enter trades, or nobody may."""
 
 
 class RedisAway(Exception):
@@ -74,29 +93,56 @@ class Link:
         except RedisAway:
             time.sleep(max(0.0, limit_s - (time.monotonic() - started)))
 
-    def signals(self, symbols: Sequence[str]) -> list[bytes | None]:
-        """What stands in the signal keys, in the order of `symbols`. Raises `RedisAway`."""
-        keys = [names.signal(symbol) for symbol in symbols]
-        if not keys:
-            return []
-        values = self._call(lambda: self._redis.mget(keys))
-        return [value if isinstance(value, bytes) else None for value in values]
+    def turn(self, own: Lease, symbols: Sequence[str]) -> tuple[Seen, lease.Answer]:
+        """Renew or take the lease, and look at signals and kill switch. Raises `RedisAway`."""
+        keys = _keys(symbols)
 
-    def claim(self, signal_id: str) -> bool:
-        """Take the only right to execute a signal; False if it was taken. Raises `RedisAway`."""
-        key = names.executed(signal_id)
-        return bool(self._call(lambda: self._redis.set(key, "1", nx=True, ex=names.DAY_S)))
+        def look() -> tuple[Seen, lease.Answer]:
+            with self._redis.pipeline(transaction=True) as pipe:
+                pipe.eval(lease.TURN, 2, names.EXECUTOR_LEASE, names.EXECUTOR_FENCE, *own.arguments)
+                pipe.mget(keys)
+                (token, value, left_ms), values = pipe.execute()
+            return _seen(values), lease.Answer(int(token), value.decode(), int(left_ms))
 
-    def refuse(self, fill: Fill) -> None:
+        return self._call(look)
+
+    def look(self, symbol: str) -> Seen:
+        """Look at one signal and the kill switch. Raises `RedisAway`."""
+        return _seen(self._call(lambda: self._redis.mget(_keys([symbol]))))
+
+    def restore_halt(self, seen: bytes | None, value: bytes) -> None:
+        """Set the kill switch unless somebody has since it was seen. Raises `RedisAway`."""
+        self._call(lambda: self._redis.eval(_REPLACE, 1, names.HALT, seen or b"", value))
+
+    def claim(self, signal_id: str, own: Lease) -> bool:
+        """Take the only right to execute a signal; False if it was taken.
+
+        Raises `NotHolder` if the lease is not this executor's any more, and `RedisAway`.
+        """
+        keys = (names.EXECUTOR_LEASE, names.executed(signal_id))
+        answer = self._call(lambda: self._redis.eval(lease.CLAIM, 2, *keys, own.value, names.DAY_S))
+        if answer == -1:
+            raise NotHolder("the lease of the executor was lost")
+        return bool(answer == 1)
+
+    def refuse(self, fill: Fill, own: Lease) -> None:
         """Report a refusal once, and see to it that the signal is never executed."""
         data = msgspec.json.encode(fill)
-        keys = [names.executed(fill.signal_id), names.FILLS_STREAM]
-        claim = f"refused:{fill.reason}"
-        self._call(
-            lambda: self._redis.eval(
-                _REFUSE, 2, *keys, claim, names.DAY_S, names.FILLS_MAXLEN, data
-            )
-        )
+        keys = (names.EXECUTOR_LEASE, names.executed(fill.signal_id), names.FILLS_STREAM)
+        values = (own.value, f"refused:{fill.reason}", names.DAY_S, names.FILLS_MAXLEN, data)
+        self._call(lambda: self._redis.eval(_REFUSE, 3, *keys, *values))
+
+    def alert(self, alert: Alert) -> None:
+        """Tell the operator. Raises `RedisAway`."""
+        data = msgspec.json.encode(alert)
+
+        def tell() -> None:
+            with self._redis.pipeline(transaction=True) as pipe:
+                for command in alerts.told(data):
+                    pipe.execute_command(*command)  # type: ignore[no-untyped-call]
+                pipe.execute()
+
+        self._call(tell)
 
     def send(self, fill: Fill, *, counter: str | None = None) -> str:
         """Append to the fills stream and return the entry's id. Raises `RedisAway`."""
@@ -166,3 +212,12 @@ class Link:
             _log.warning(
                 "Redis does not answer, no entries until it does; stops go on %s", kv(cause=cause)
             )
+
+
+def _keys(symbols: Sequence[str]) -> list[str]:
+    return [names.HALT, *(names.signal(symbol) for symbol in symbols)]
+
+
+def _seen(values: Sequence[object]) -> Seen:
+    halt, *signals = (value if isinstance(value, bytes) else None for value in values)
+    return Seen(signals, halt)
