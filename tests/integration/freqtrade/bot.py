@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +28,16 @@ ROOT = Path(__file__).resolve().parents[3]
 START = ROOT / "freqtrade" / "start.sh"
 PASSWORD = "a-password-for-tests"
 JWT_SECRET = "a-key-for-tests-of-more-than-32-characters"
-PAIRS = {"BTCUSDT": "BTC/USDT:USDT", "ETHUSDT": "ETH/USDT:USDT"}
+FAST = {"FREQTRADE__EXCHANGE__CCXT_CONFIG__enableRateLimit": "false"}
+"""Settings without the pause between two requests that a real exchange wants."""
+
+NO_LOCKS = {
+    "FREQTRADE_COOLDOWN_MIN": "0",
+    "FREQTRADE_MAX_STOPS": "0",
+    "FREQTRADE_MAX_DRAWDOWN": "0",
+    "FREQTRADE_MAX_DAILY_LOSS": "1",
+}
+"""Settings under which losses of one test do not lock the entries of the next."""
 
 T = TypeVar("T")
 
@@ -46,6 +57,11 @@ def blocking_redis(port: int) -> Redis:
     return Redis(port=port, retry=backoff, retry_on_error=[RedisConnectionError])
 
 
+def pair_of(symbol: str) -> str:
+    """`BTCUSDT` as freqtrade calls it."""
+    return f"{symbol.removesuffix('USDT')}/USDT:USDT"
+
+
 def environ(folder: Path, redis_port: int, exchange_url: str, api_port: int) -> dict[str, str]:
     """The environment in which start.sh runs freqtrade; secrets are files in `folder`."""
     for name, secret in (("password", PASSWORD), ("jwt", JWT_SECRET)):
@@ -60,16 +76,26 @@ def environ(folder: Path, redis_port: int, exchange_url: str, api_port: int) -> 
         "FREQTRADE_DATA_DIR": str(folder / "data"),
         "FREQTRADE__API_SERVER__LISTEN_PORT": str(api_port),
         "FREQTRADE__EXCHANGE__CCXT_CONFIG__URLS__API__fapiPublic": exchange_url,
+        **NO_LOCKS,
     }
 
 
 class Bot:
-    """freqtrade with data of its own, started by the project's own script."""
+    """freqtrade with data of its own, started by the project's own script.
 
-    def __init__(self, folder: Path, redis_port: int, exchange_url: str) -> None:
+    `settings`: environment variables beside those it needs.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        redis_port: int,
+        exchange_url: str,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.port = free_port()
-        self.environ = environ(folder, redis_port, exchange_url, self.port)
+        self.environ = environ(folder, redis_port, exchange_url, self.port) | dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._http = requests.Session()
         self._http.auth = ("squeezeflow", PASSWORD)
@@ -107,6 +133,11 @@ class Bot:
         self._http.close()
 
     @property
+    def database(self) -> Path:
+        """Its trades."""
+        return self.folder / "data" / "tradesv3.dryrun.sqlite"
+
+    @property
     def pid(self) -> int:
         """Process id."""
         assert self._process is not None
@@ -135,6 +166,26 @@ class Bot:
         every = [*self.open_trades(), *self.get("trades?limit=500")["trades"]]
         unique = {t["trade_id"]: t for t in every if t["enter_tag"] == f"sf:{signal_id}"}
         return list(unique.values())
+
+    def let_turn(self, count: int = 2) -> None:
+        """Wait until so many turns of its loop have ended; the last begun after this call if 2."""
+        for _ in range(count):
+            eventually(self._turned_since(self._last_turn()))
+
+    def undelivered(self) -> int:
+        """Marks of delivered fills that its closed trades lack."""
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as database:
+            (missing,) = database.execute(
+                "SELECT 2 * (SELECT COUNT(*) FROM trades) - (SELECT COUNT(*) FROM trade_custom_data"
+                " WHERE cd_key IN ('sf_opened', 'sf_closed'))"
+            ).fetchone()
+        return int(missing)
+
+    def _last_turn(self) -> str:
+        return str(self.get("health")["last_process"])
+
+    def _turned_since(self, before: str) -> Callable[[], bool]:
+        return lambda: self._last_turn() != before
 
     def _turns(self, since: float) -> bool:
         try:
@@ -175,7 +226,7 @@ class Runner:
             "valid_until_ms": now_ms + 60_000,
             "symbol": symbol,
             "base_symbol": symbol.removesuffix("USDT"),
-            "pair": PAIRS[symbol],
+            "pair": pair_of(symbol),
             "action": action,
             "score": 6.5,
             "score_breakdown": {},
@@ -220,17 +271,17 @@ class Runner:
         """Delete the key."""
         self.redis.delete(names.signal(symbol))
 
-    def fills(self) -> Iterator[Fill]:
-        """Everything on the fills stream, oldest first."""
-        entries: Any = self.redis.xrange(names.FILLS_STREAM)
-        for _, fields in entries:
+    def fills(self, count: int | None = None) -> Iterator[Fill]:
+        """Everything on the fills stream, or the last `count` entries; oldest first."""
+        entries: Any = self.redis.xrevrange(names.FILLS_STREAM, count=count)
+        for _, fields in reversed(entries):
             yield msgspec.json.decode(fields[b"data"], type=Fill)
 
     def fill(self, signal_id: str, event: str, timeout_s: float = 10.0) -> Fill:
         """The fill of a signal, awaited."""
         return eventually(
             lambda: next(
-                (f for f in self.fills() if f.signal_id == signal_id and f.event == event), None
+                (f for f in self.fills(20) if f.signal_id == signal_id and f.event == event), None
             ),
             timeout_s,
         )

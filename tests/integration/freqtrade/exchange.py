@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 PREFIX = "/fapi.binance.com/fapi/v1/"
 TICK = 0.1
 CANDLE_MS = 60_000
-_LOT = {"BTC": ("0.001", "100"), "ETH": ("0.001", "20")}
+PRICES = {"BTCUSDT": 100_000.0, "ETHUSDT": 4_000.0}
+FILL_LEVELS = "20"
+"""Levels of the book that freqtrade asks for when it simulates an order, and only then."""
+
+
+class Instrument(NamedTuple):
+    """Smallest steps of price and amount, decimals of the price, smallest order in USDT."""
+
+    tick: float = TICK
+    decimals: int = 1
+    step: str = "0.001"
+    notional: str = "20"
+
+
+INSTRUMENTS = {"BTCUSDT": Instrument(notional="100")}
 
 
 class Exchange:
-    """Serves BTCUSDT and ETHUSDT on a free port of 127.0.0.1. Prices in USDT."""
+    """Serves BTCUSDT and ETHUSDT, or others, on a free port of 127.0.0.1. Prices in USDT.
 
-    def __init__(self) -> None:
-        self.prices = {"BTCUSDT": 100_000.0, "ETHUSDT": 4_000.0}
+    `before` is called with endpoint and query in the thread of each request, before its answer.
+    """
+
+    def __init__(
+        self,
+        prices: Mapping[str, float] = PRICES,
+        instruments: Mapping[str, Instrument] = INSTRUMENTS,
+    ) -> None:
+        self.prices = dict(prices)
         self.depth_requests = 0
+        self.before: Callable[[str, dict[str, str]], None] = lambda endpoint, query: None
+        self._instruments = {s: instruments.get(s, Instrument()) for s in prices}
         exchange = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -29,6 +53,8 @@ class Exchange:
 
             def do_GET(self) -> None:
                 exchange._answer(self)
+
+            do_POST = do_DELETE = do_GET
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -56,7 +82,7 @@ class Exchange:
         address = urlsplit(request.path)
         query = {key: values[0] for key, values in parse_qs(address.query).items()}
         answers: dict[str, Callable[[dict[str, str]], Any]] = {
-            "exchangeInfo": self._instruments,
+            "exchangeInfo": self._info,
             "time": lambda _: {"serverTime": _now_ms()},
             "klines": self._candles,
             "markPriceKlines": lambda _: [],
@@ -65,54 +91,62 @@ class Exchange:
             "ticker/24hr": self._tickers,
             "ticker/bookTicker": self._tickers,
         }
-        answer = answers.get(address.path.removeprefix(PREFIX))
+        endpoint = address.path.removeprefix(PREFIX)
+        self.before(endpoint, query)
+        answer = answers.get(endpoint)
         body = json.dumps(answer(query) if answer else {"code": -1, "msg": "unknown"}).encode()
-        request.send_response(200 if answer else 404)
-        request.send_header("Content-Type", "application/json")
-        request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
-        request.wfile.write(body)
+        with contextlib.suppress(ConnectionError):  # who asked may have been killed meanwhile
+            request.send_response(200 if answer else 404)
+            request.send_header("Content-Type", "application/json")
+            request.send_header("Content-Length", str(len(body)))
+            request.end_headers()
+            request.wfile.write(body)
 
-    def _instruments(self, query: dict[str, str]) -> Any:
-        return {"symbols": [_instrument(symbol) for symbol in self.prices]}
+    def _info(self, query: dict[str, str]) -> Any:
+        return {"symbols": [_listed(s, i) for s, i in self._instruments.items()]}
 
     def _candles(self, query: dict[str, str]) -> Any:
-        price, now = self.prices[query["symbol"]], _now_ms()
+        symbol, now = query["symbol"], _now_ms()
+        price = self._text(symbol, self.prices[symbol])
         newest = now - now % CANDLE_MS
         starts = range(newest - 50 * CANDLE_MS, newest + 1, CANDLE_MS)
-        return [[start, *[f"{price:.1f}"] * 4, "1.0"] for start in starts]
+        return [[start, *[price] * 4, "1.0"] for start in starts]
 
     def _book(self, query: dict[str, str]) -> Any:
         self.depth_requests += 1
-        price = self.prices[query["symbol"]]
+        symbol = query["symbol"]
+        price, tick = self.prices[symbol], self._instruments[symbol].tick
         levels = range(int(query.get("limit", "5")))
         return {
-            "bids": [[f"{price - TICK * i:.1f}", "50"] for i in levels],
-            "asks": [[f"{price + TICK * (i + 1):.1f}", "50"] for i in levels],
+            "bids": [[self._text(symbol, price - tick * i), "50"] for i in levels],
+            "asks": [[self._text(symbol, price + tick * (i + 1)), "50"] for i in levels],
         }
 
     def _tickers(self, query: dict[str, str]) -> Any:
+        texts = {symbol: self._text(symbol, price) for symbol, price in self.prices.items()}
         return [
-            {"symbol": s, "lastPrice": f"{p:.1f}", "bidPrice": f"{p:.1f}", "askPrice": f"{p:.1f}"}
-            for s, p in self.prices.items()
+            {"symbol": s, "lastPrice": p, "bidPrice": p, "askPrice": p} for s, p in texts.items()
         ]
 
+    def _text(self, symbol: str, price: float) -> str:
+        return f"{price:.{self._instruments[symbol].decimals}f}"
 
-def _instrument(symbol: str) -> dict[str, Any]:
-    base = symbol.removesuffix("USDT")
-    step, notional = _LOT[base]
+
+def _listed(symbol: str, instrument: Instrument) -> dict[str, Any]:
+    tick, step = f"{instrument.tick:.{instrument.decimals}f}", instrument.step
     return {
         "symbol": symbol,
         "contractType": "PERPETUAL",
         "status": "TRADING",
-        "baseAsset": base,
+        "baseAsset": symbol.removesuffix("USDT"),
         "quoteAsset": "USDT",
         "marginAsset": "USDT",
         "deliveryDate": 4_133_404_800_000,
+        "orderTypes": ["LIMIT", "MARKET", "STOP", "STOP_MARKET"],
         "filters": [
-            {"filterType": "PRICE_FILTER", "tickSize": str(TICK), "minPrice": "0.1"},
+            {"filterType": "PRICE_FILTER", "tickSize": tick, "minPrice": tick},
             {"filterType": "LOT_SIZE", "minQty": step, "maxQty": "1000", "stepSize": step},
-            {"filterType": "MIN_NOTIONAL", "notional": notional},
+            {"filterType": "MIN_NOTIONAL", "notional": instrument.notional},
         ],
     }
 

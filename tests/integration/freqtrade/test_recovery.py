@@ -34,7 +34,7 @@ def events(runner: Runner, signal: Signal) -> list[str]:
     return [fill.event for fill in runner.fills() if fill.signal_id == signal.signal_id]
 
 
-def test_killed_and_started_again_it_keeps_its_trade_and_enters_no_second(
+def test_X7_killed_and_started_again_it_keeps_its_trade_and_enters_no_second(
     bot: Bot, runner: Runner
 ) -> None:
     signal = open_trade(runner)
