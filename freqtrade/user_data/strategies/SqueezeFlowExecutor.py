@@ -80,6 +80,7 @@ class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
             self._link, self._desk, self._lease, self._alarms, dry_run=dry_run, now_ms=_now_ms
         )
         self._unlock = True
+        self._is_protected = True
         self._turn_began = time.monotonic()
 
     def _engine(self) -> Engine:
@@ -106,7 +107,9 @@ class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
         self._gate.look()
         self._teller.tell()
         self._teller.beat(self._gate, worked_s)
-        self._link.wait(LONGEST_WAIT_S)
+        # The stop of a new trade is placed in this turn, so the turn comes at once.
+        self._link.wait(LONGEST_WAIT_S if self._is_protected else 0.0)
+        self._is_protected = True
         self._turn_began = time.monotonic()
         self._read()
 
@@ -261,6 +264,7 @@ class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
         if order.ft_order_side != trade.entry_side:
             self._unlock = True
             return
+        self._is_protected = False
         signal_id = rules.signal_id_of(trade.enter_tag)
         signal = self._desk.claim_of(signal_id) if signal_id else None
         if signal is not None and signal_id is not None:

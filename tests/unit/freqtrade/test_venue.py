@@ -206,6 +206,22 @@ def test_thread_asks_at_once_and_again_soon_on_suspicion(
         assert exchange.asked.acquire(timeout=5)
     finally:
         watch.stop()
+        for thread in threading.enumerate():
+            if thread.name == "venue":
+                thread.join(5)
+
+
+def test_thread_ends_when_the_watch_is_forgotten(
+    exchange: Exchange, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("squeezeflow.venue.EVERY_S", 0.01)
+    watch = Watch(exchange, clock)
+    watch.start()
+    assert exchange.asked.acquire(timeout=5)
+    del watch
+    (thread,) = (t for t in threading.enumerate() if t.name == "venue")
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 def test_trades_of_one_pair_and_side_are_added_up() -> None:

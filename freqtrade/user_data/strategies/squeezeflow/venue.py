@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from logging import getLogger
@@ -30,20 +31,39 @@ class Exchange(Protocol):
 
 
 class OrderView(Protocol):
-    """An order of a trade. `safe_remaining`: base coins not known to be filled."""
+    """An order of a trade."""
 
-    ft_order_side: str
-    safe_remaining: float
+    @property
+    def ft_order_side(self) -> str:
+        """`buy`, `sell` or `stoploss`."""
+
+    @property
+    def safe_remaining(self) -> float:
+        """Base coins not known to be filled."""
 
 
 class TradeView(Protocol):
-    """An open trade. `amount`: base coins held."""
+    """An open trade."""
 
-    pair: str
-    is_short: bool
-    amount: float
-    entry_side: str
-    open_orders: Sequence[OrderView]
+    @property
+    def pair(self) -> str:
+        """As `BTC/USDT:USDT`."""
+
+    @property
+    def is_short(self) -> bool:
+        """Whether coins were sold to open it."""
+
+    @property
+    def amount(self) -> float:
+        """Base coins held."""
+
+    @property
+    def entry_side(self) -> str:
+        """`buy` or `sell`."""
+
+    @property
+    def open_orders(self) -> Sequence[OrderView]:
+        """Orders under way, without the stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +93,11 @@ class Watch:
         self._suspicion = threading.Event()
 
     def start(self) -> None:
-        """Ask from now on, until `stop`."""
-        threading.Thread(target=self._run, name="venue", daemon=True).start()
+        """Ask from now on, until `stop`, or until nobody holds this object any more."""
+        events = (self._stop, self._suspicion)
+        threading.Thread(
+            target=_keep_asking, args=(weakref.ref(self), *events), name="venue", daemon=True
+        ).start()
 
     def stop(self) -> None:
         """Ask no more."""
@@ -126,11 +149,16 @@ class Watch:
             self._failing = False
             _log.info("positions can be read again")
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            self.ask()
-            if self._suspicion.wait(EVERY_S):
-                self._stop.wait(SUSPICIOUS_EVERY_S)
+
+def _keep_asking(
+    reference: weakref.ref[Watch], stop: threading.Event, suspicion: threading.Event
+) -> None:
+    # freqtrade makes a new strategy when its configuration is reloaded and forgets the old one.
+    while not stop.is_set() and (watch := reference()) is not None:
+        watch.ask()
+        del watch
+        if suspicion.wait(EVERY_S):
+            stop.wait(SUSPICIOUS_EVERY_S)
 
 
 def amounts(positions: Iterable[Mapping[str, Any]]) -> dict[Side, float]:
