@@ -36,6 +36,7 @@ from services.trading.crew import Crew, Part
 from services.trading.cycle import Cycle, Intake
 from services.trading.desk import Desk, Pace
 from services.trading.fills import FillBook, FillsConsumer
+from services.trading.halted import HaltWatch
 from services.trading.leases import Leases
 from services.trading.loader import Loader
 from services.trading.outbox import Outbox
@@ -263,6 +264,7 @@ class App:
             self.outbox.run,
             self.record.run,
             self.fills.run,
+            HaltWatch(self.redis, self.desk.portfolio, self._redis_outage).run,
             functools.partial(self._follow, crew),
         ]
         if self.settings.freqtrade_enable_integration:

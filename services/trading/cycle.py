@@ -107,7 +107,7 @@ class Cycle:
             return "no bars yet"
         if lag_s > CURRENT_WITHIN_S + self._slowest_s:
             return f"bars {lag_s:.0f} s behind"
-        return self._desk.portfolio.problem or "ok"
+        return self._desk.portfolio.blocked or "ok"
 
     def _details(self) -> dict[str, object]:
         traders = [t for t in self._desk.traders.values() if t.live]
@@ -118,6 +118,7 @@ class Cycle:
             self._frozen = len(traders)
         return {
             "states": {t.names.symbol: str(t.engine.state) for t in traders},
+            "entries_allowed": not self._desk.portfolio.blocked,
             "last_second": self.last_t,
             "lag_ms": self._now_ms() - (self.last_t + 1) * 1000 if self.last_t else None,
             "warm": bool(traders) and all(t.engine.state is not State.WARMUP for t in traders),

@@ -354,7 +354,7 @@ class Desk:
         t = entry.t if entry else trader.engine.t or 0
         taken = {s for s, other in self.traders.items() if other.takes_slot}
         taken |= self.portfolio.symbols
-        executor = self.portfolio.problem
+        executor = self.portfolio.blocked
         if not executor and not self._leases.held(symbol):
             executor = "the lease on the symbol is not certain"
         return Facts(

@@ -43,6 +43,12 @@ class Portfolio:
         self.reserved: frozenset[str] = frozenset()
         self.mode: Literal["live", "paper", "backtest"] = "paper"
         self.daily_loss_reached = False
+        self.halted = ""
+
+    @property
+    def blocked(self) -> str:
+        """Why nothing may be entered; empty if entries are allowed. `halted`: the kill switch."""
+        return self.halted or self.problem
 
     @property
     def problem(self) -> str:
