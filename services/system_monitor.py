@@ -7,6 +7,7 @@ import asyncio
 from aggr_server.influx import InfluxClient
 from services.core import service
 from services.core.clients import redis_client
+from services.core.outage import Outage
 from services.core.rounds import repeat
 from services.core.service import Pulse
 from services.core.settings import SystemMonitorSettings
@@ -15,32 +16,42 @@ from services.monitor.containers import Containers
 from services.monitor.monitor import Monitor
 from services.monitor.processes import KnownProcesses, SupervisedProcesses
 from services.monitor.usage import Source
+from services.notify import channels
+from services.notify.notifier import Notifier
 
 NAME = "system-monitor"
 # A frozen Redis must not keep the monitor from seeing the rest.
 REDIS_TIMEOUT_S = 1.0
+# Over the time for which a blocking read waits.
+STREAM_TIMEOUT_S = 10.0
 
 
 async def main(settings: SystemMonitorSettings, stop: asyncio.Event) -> None:
-    """Watch until `stop` is set."""
+    """Watch until `stop` is set. Raises `SettingsError` if messages cannot be sent that way."""
     redis = redis_client(settings, socket_timeout_s=REDIS_TIMEOUT_S)
+    streams = redis_client(settings, socket_timeout_s=STREAM_TIMEOUT_S)
+    address = f"{settings.redis_host}:{settings.redis_port}"
+    # Takes a second if there are any.
+    ways = await asyncio.to_thread(channels.load, settings.notify_urls)
+    notifier = Notifier(settings, streams, ways, Outage("Redis", address))
     pulse = Pulse(NAME, settings, redis)
     async with InfluxClient(settings) as influx:
         checker = Checker(settings, redis, influx)
         source = source_of(settings)
-        monitor = Monitor(settings, redis, influx, checker, source)
+        monitor = Monitor(settings, redis, influx, checker, source, notifier)
+
+        def details() -> dict[str, object]:
+            return {"open_incidents": monitor.open_incidents, "messages": notifier.details}
+
         try:
-            await repeat(
-                monitor,
-                pulse,
-                stop,
-                settings.monitor_interval_s,
-                details=lambda: {"open_incidents": monitor.open_incidents},
-            )
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(notifier.run(stop))
+                await repeat(monitor, pulse, stop, settings.monitor_interval_s, details=details)
         finally:
             source.close()
             await checker.close()
             await redis.aclose()
+            await streams.aclose()
 
 
 def source_of(settings: SystemMonitorSettings) -> Source:

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 
 def told(alert: bytes) -> list[Command]:
-    """The commands that put an encoded `Alert` on the channel and the list of the last ones."""
+    """The commands that put an encoded `Alert` on channel, list of the last ones, and stream."""
     return [
         ("PUBLISH", names.ALERTS, alert),
         ("LPUSH", names.ALERTS, alert),
         ("LTRIM", names.ALERTS, 0, names.ALERTS_LENGTH - 1),
         ("EXPIRE", names.ALERTS, names.DAY_S),
+        ("XADD", names.ALERTS_STREAM, "MAXLEN", "~", names.ALERTS_MAXLEN, "*", "data", alert),
     ]
 
 

@@ -75,6 +75,7 @@ class Incidents:
                     code=alert.code,
                     text=f"over after {lasted_s} s: {alert.text}",
                     ts_ms=int(now_s * 1000),
+                    ended_level="critical" if alert.level == "critical" else "warning",
                 )
             )
             del self._gone[key]

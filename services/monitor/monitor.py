@@ -24,6 +24,7 @@ from services.monitor.incidents import Incidents
 from services.monitor.processes import KnownProcesses
 from services.monitor.states import Overview
 from services.monitor.usage import Host, Source, SourceError, Usage, sample_host
+from services.notify.notifier import Notifier
 
 WAITING_ALERTS = 1000
 CLEAR_S = 15.0
@@ -41,11 +42,13 @@ class Monitor:
         influx: InfluxClient,
         checker: Checker,
         source: Source,
+        notifier: Notifier | None = None,
     ) -> None:
         self._settings = settings
         self._redis = redis
         self._checker = checker
         self._source = source
+        self._notifier = notifier
         self._points = PointStore(influx)
         self._incidents = Incidents(clear_s=CLEAR_S)
         self._started: set[str] = set()
@@ -57,7 +60,11 @@ class Monitor:
     @property
     def status(self) -> str:
         """`ok`, or what is wrong, for the heartbeat."""
-        problems = [self._source_error, self._points.error and f"InfluxDB: {self._points.error}"]
+        problems = [
+            self._source_error,
+            self._points.error and f"InfluxDB: {self._points.error}",
+            self._notifier and self._notifier.problem,
+        ]
         return "; ".join(problem for problem in problems if problem) or "ok"
 
     @property
@@ -131,6 +138,8 @@ class Monitor:
         for alert in alerts:
             level = {"critical": 40, "warning": 30, "info": 20}[alert.level]
             _log.log(level, "alert %s", kv(code=alert.code, text=alert.text))
+            if self._notifier is not None:
+                self._notifier.tell(alert)
         self._unsent.extend(alerts)
         if not self._unsent:
             return

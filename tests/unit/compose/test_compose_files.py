@@ -172,25 +172,40 @@ def test_no_secret_is_in_a_file_or_an_environment(document: dict[str, Any]) -> N
                 assert name.endswith("_FILE") or value == ""
 
 
-@pytest.mark.parametrize("document", [BASE, SWARM])
-def test_only_freqtrade_sees_the_keys_of_the_exchange(document: dict[str, Any]) -> None:
-    for name in secret_files.FOREIGN:
-        assert document["secrets"][name] == {"file": f"./secrets/{name}"}
-        seers = {s for s, d in document["services"].items() if name in d.get("secrets", ())}
-        assert seers == {"freqtrade"}
-        environ = document["services"]["freqtrade"]["environment"]
-        assert environ[f"{name.upper()}_FILE"] == f"/run/secrets/{name}"
+@pytest.mark.parametrize(
+    ("document", "name", "service"),
+    [
+        (BASE, "freqtrade_exchange_key", "freqtrade"),
+        (BASE, "freqtrade_exchange_secret", "freqtrade"),
+        (SWARM, "freqtrade_exchange_key", "freqtrade"),
+        (SWARM, "freqtrade_exchange_secret", "freqtrade"),
+        (BASE, "notify_urls", "system-monitor"),
+    ],
+)
+def test_only_one_service_sees_what_others_gave_out(
+    document: dict[str, Any], name: str, service: str
+) -> None:
+    assert name in secret_files.FOREIGN
+    assert document["secrets"][name] == {"file": f"./secrets/{name}"}
+    seers = {s for s, d in document["services"].items() if name in d.get("secrets", ())}
+    assert seers == {service}
+    environ = document["services"][service]["environment"]
+    assert environ[f"{name.upper()}_FILE"] == f"/run/secrets/{name}"
+    others = [d for s, d in document["services"].items() if s != service]
+    assert all(f"{name.upper()}_FILE" not in d.get("environment", {}) for d in others)
 
 
 def test_every_secret_of_compose_is_a_file_the_start_makes() -> None:
     made = {*secret_files.NAMES, *secret_files.FOREIGN}
-    assert made == BASE["secrets"].keys() == SWARM["secrets"].keys()
+    assert made == BASE["secrets"].keys()
+    # Messages are sent by system-monitor, which watches one host's engine.
+    assert made - SWARM["secrets"].keys() == {"notify_urls"}
 
 
 def test_the_demo_is_given_no_key_of_an_exchange() -> None:
     environ = DEMO["services"]["freqtrade"]["environment"]
     assert environ["FREQTRADE__DRY_RUN"] == "true"
-    for name in secret_files.FOREIGN:
+    for name in ("freqtrade_exchange_key", "freqtrade_exchange_secret"):
         assert environ[f"{name.upper()}_FILE"] == ""
 
 
@@ -210,7 +225,7 @@ def test_images_are_pinned(document: dict[str, Any]) -> None:
         ("influx-init", of.InfluxSchemaSettings),
         ("freqtrade", of.ExecutorSettings),
         ("oi-tracker", of.OpenInterestSettings),
-        ("system-monitor", of.MonitorSettings),
+        ("system-monitor", of.SystemMonitorSettings),
         ("health-monitor", of.MonitorSettings),
         ("simulator", of.SimulatorSettings),
     ],

@@ -1,0 +1,1 @@
+"""Messages to the operator: trades and alerts, through Apprise (Telegram, Discord, mail ...)."""
