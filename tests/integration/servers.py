@@ -138,6 +138,12 @@ class RedisServer(Server):
         self.password = password
         self._options = options
 
+    def flush(self) -> None:
+        """Forget everything. Raises `OSError`."""
+        with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+            connection.sendall(b"FLUSHALL\r\n")
+            assert connection.recv(64).startswith(b"+OK")
+
     def _command(self) -> list[str]:
         command = [programs().redis_server, "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self.folder), "--save", "", "--loglevel", "warning"]

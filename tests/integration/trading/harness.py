@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,20 @@ def markets(base: str = "BTC") -> list[Market]:
 
 
 class Tape:
-    """A scenario as bars of several markets. Seconds are indexed from the scenario's start."""
+    """A scenario as bars of several markets. Seconds are indexed from the scenario's start.
 
-    def __init__(self, name: str) -> None:
-        self.start = recent_start()
-        self._market = scenarios.generate(scenarios.SCENARIOS[name])
-        self._seconds = list(self._market.seconds())
+    `mirrored`: other than the scenario says. `start`: UTC second, otherwise some hours ago.
+    """
+
+    def __init__(
+        self, name: str, *, mirrored: bool | None = None, start: int | None = None
+    ) -> None:
+        self.start = recent_start() if start is None else start
+        scenario = scenarios.SCENARIOS[name]
+        if mirrored is not None:
+            scenario = replace(scenario, mirrored=mirrored)
+        self.market = scenarios.generate(scenario)
+        self._seconds = list(self.market.seconds())
 
     def __len__(self) -> int:
         return len(self._seconds)
