@@ -98,6 +98,50 @@ def test_deposed_writer_is_refused_but_its_close_is_not(desk: Desk) -> None:
     assert desk.exit(PAIR, "sf:id-1") is not None
 
 
+def test_what_blocks_entries_refuses_them_at_once_and_no_exit() -> None:
+    desk = Desk(dry_run=True, blocked=lambda signal: "halted")
+    take(desk, entry())
+    assert [fill.reason for fill in desk.refusals()] == ["halted"]
+    assert desk.entry(PAIR, NOW_MS) is None
+    take(desk, close("id-1"))
+    assert desk.exit(PAIR, "sf:id-1") is not None
+
+
+def test_what_begins_to_block_after_the_signal_was_read_stops_the_order() -> None:
+    reasons: list[str | None] = [None, "halted"]
+    desk = Desk(dry_run=True, blocked=lambda signal: reasons.pop(0))
+    take(desk, entry())
+    assert desk.entry(PAIR, NOW_MS) is not None
+    assert gate(desk, entry()) == "halted"
+
+
+def test_stale_signal_is_left_to_expire_when_entries_are_blocked() -> None:
+    desk = Desk(dry_run=True, blocked=lambda signal: "halted")
+    take(desk, entry(refreshed_ms=NOW_MS - 6_000))
+    assert desk.refusals() == []
+
+
+def test_slot_freed_by_a_close_read_at_the_same_time_is_seen() -> None:
+    eth = "ETH/USDT:USDT"
+    closes = msgspec.structs.replace(close("id-9"), symbol="ETHUSDT", pair=eth)
+    seen = []
+    own = Desk(dry_run=True, blocked=lambda signal: seen.append(own.exit(eth, "sf:id-9")))
+    values = [msgspec.json.encode(entry()), msgspec.json.encode(closes)]
+    own.take({**MARKETS, eth: "ETHUSDT"}, values, {eth: "sf:id-9"}, NOW_MS)
+    assert seen == [closes]
+
+
+def test_X5_entries_for_another_executor_are_neither_entered_on_nor_refused(desk: Desk) -> None:
+    for signal in (entry(), entry(pair="ETH/USDT:USDT")):
+        desk.take(MARKETS, [msgspec.json.encode(signal)], {}, NOW_MS, entries=False)
+        assert desk.entry(PAIR, NOW_MS) is None
+        assert desk.refusals() == []
+    desk.take(MARKETS, [msgspec.json.encode(close("id-1"))], {}, NOW_MS, entries=False)
+    assert desk.exit(PAIR, "sf:id-1") is not None
+    take(desk, entry())
+    assert desk.entry(PAIR, NOW_MS) is not None
+
+
 def test_unreadable_key_is_said_once(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
         take(desk, b"{")

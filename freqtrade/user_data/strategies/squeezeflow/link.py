@@ -170,6 +170,13 @@ class Link:
 
         self._call(show)
 
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._thread.shutdown()
+        if self._pubsub is not None:
+            self._pubsub.close()
+        self._redis.close()
+
     def _next_message(self, limit_s: float) -> None:
         try:
             if self._pubsub is None:
