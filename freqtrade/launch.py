@@ -29,6 +29,7 @@ EXCHANGE_KEYS = {
     "FREQTRADE_EXCHANGE_SECRET": "FREQTRADE__EXCHANGE__SECRET",
 }
 LOCK_FILE = "executor.lock"
+LOG_COLUMNS = "10000"
 SHORTEST_PASSWORD = 12
 SHORTEST_JWT_SECRET = 32
 # Printed in freqtrade's documentation and example files, so known to everybody.
@@ -235,6 +236,9 @@ def main(extra: list[str]) -> int:
             print(f"freqtrade: {line}", file=sys.stderr)
         return BAD_SETTINGS_EXIT
 
+    if not sys.stderr.isatty():
+        # freqtrade would break its log lines at 200 characters.
+        os.environ.setdefault("COLUMNS", LOG_COLUMNS)
     from freqtrade.main import main as freqtrade  # takes a second to import
 
     try:
