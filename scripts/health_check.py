@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Print how every service is: HEALTHY or DEGRADED, then UP, DEGRADED or DOWN for each.
 
-Ends with status 0 if all are up, else with 1. Knows the running stack's settings, else takes them
-from the environment, `.env` and `secrets/`.
+With `--live`: whether real money may be traded, point by point, OK, WARN or FAIL with its remedy.
+Ends with status 0 if all services are up, or if no point fails, else with 1. Knows the running
+stack's settings, else takes them from the environment, `.env` and `secrets/`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,12 +57,44 @@ def settings_of_the_stack() -> dict[str, str]:
     return {**known, **dotenv.read(ROOT / ".env"), **given}
 
 
+def freqtrade_variables() -> dict[str, str]:
+    """Those that change freqtrade's configuration, from `.env` and the environment."""
+    from scripts.stack import dotenv
+
+    given = {**dotenv.read(ROOT / ".env"), **{k: v for k, v in os.environ.items() if v}}
+    return {name: value for name, value in given.items() if name.startswith("FREQTRADE__")}
+
+
+def check_live(environ: Mapping[str, str], *, as_json: bool) -> int:
+    """Print the list of what real money needs; answers the exit status."""
+    import msgspec
+
+    from aggr_server.env import load
+    from scripts.live import checklist, checks, config
+    from services.core.settings import ExecutorSettings, MonitorSettings, StrategySettings
+
+    executor = load(ExecutorSettings, environ)
+    path = Path(executor.freqtrade_config or ROOT / "freqtrade" / "config" / "config.json")
+    try:
+        document = config.read(path, environ)
+    except config.BadConfig as error:
+        print(error, file=sys.stderr)
+        return 1
+    strategy, monitor = load(StrategySettings, environ), load(MonitorSettings, environ)
+    items = checks.run(checks.Subject(document, executor, strategy, monitor))
+    print(msgspec.json.encode(items).decode() if as_json else checklist.text(items))
+    return 0 if checklist.passed(items) else 1
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; answers the exit status."""
     parser = argparse.ArgumentParser(prog="health_check.py", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
     parser.add_argument(
         "--environment", action="store_true", help="take the settings from the environment alone"
+    )
+    parser.add_argument(
+        "--live", action="store_true", help="check what must be so before real money is traded"
     )
     options = parser.parse_args(arguments)
     own_python()
@@ -72,9 +106,12 @@ def main(arguments: list[str] | None = None) -> int:
     from services.monitor import report
 
     try:
-        settings = load(
-            MonitorSettings, os.environ if options.environment else settings_of_the_stack()
-        )
+        environ: Mapping[str, str] = os.environ
+        if not options.environment:
+            environ = {**freqtrade_variables(), **settings_of_the_stack()}
+        if options.live:
+            return check_live(environ, as_json=options.json)
+        settings = load(MonitorSettings, environ)
     except (SettingsError, StackError) as error:
         print(error, file=sys.stderr)
         return 1

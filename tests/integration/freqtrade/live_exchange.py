@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -41,7 +42,7 @@ class LiveExchange(Exchange):
 
     def __init__(self, key: str, secret: str) -> None:
         super().__init__()
-        self.key, self._secret = key, secret
+        self.key, self.secret = key, secret
         self.restrictions = dict(DEFAULT_RESTRICTIONS)
         self.clock_ahead_ms = 0
         self.hedge_mode = False
@@ -132,7 +133,7 @@ class LiveExchange(Exchange):
         if request.headers.get("X-MBX-APIKEY") != self.key:
             raise Refusal(-2015, "Invalid API-key, IP, or permissions for action.", 401)
         payload, _, signature = signed.rpartition("&signature=")
-        expected = hmac.new(self._secret.encode(), payload.encode(), hashlib.sha256).hexdigest()
+        expected = hmac.new(self.secret.encode(), payload.encode(), hashlib.sha256).hexdigest()
         if not hmac.compare_digest(signature, expected):
             raise Refusal(-1022, "Signature for this request is not valid.")
         query = dict(parse_qsl(payload, keep_blank_values=True))
@@ -171,6 +172,16 @@ class LiveExchange(Exchange):
             ("GET", "v1/income"): lambda _: [],
         }
         return routes.get((method, path.removeprefix(FUTURES)))
+
+
+def live_settings(folder: Path, exchange: LiveExchange) -> dict[str, str]:
+    """Settings under which freqtrade holds the keys of `exchange`, in files in `folder`."""
+    settings = exchange.environ()
+    for name, value in (("KEY", exchange.key), ("SECRET", exchange.secret)):
+        path = folder / f"exchange-{name.lower()}"
+        path.write_text(value + "\n")
+        settings[f"FREQTRADE_EXCHANGE_{name}_FILE"] = str(path)
+    return settings
 
 
 def _short(path: str) -> str:

@@ -14,7 +14,7 @@ from services.core import names
 from services.core.records import Signal
 from tests.integration.freqtrade.bot import Bot, Runner, eventually
 from tests.integration.freqtrade.conftest import flatten
-from tests.integration.freqtrade.live_exchange import LiveExchange
+from tests.integration.freqtrade.live_exchange import LiveExchange, live_settings
 from tests.integration.servers import RedisServer
 
 pytestmark = pytest.mark.timeout(300)
@@ -44,11 +44,11 @@ def running_bot(
 ) -> Iterator[Bot]:
     """freqtrade, running, its keys in files."""
     folder = tmp_path_factory.mktemp("bot")
-    settings = {**exchange.environ(), **NO_PROTECTIONS, "FREQTRADE__DRY_RUN": "false"}
-    for name, value in (("KEY", KEY), ("SECRET", SECRET)):
-        path = folder / f"exchange-{name.lower()}"
-        path.write_text(value + "\n")
-        settings[f"FREQTRADE_EXCHANGE_{name}_FILE"] = str(path)
+    settings = {
+        **live_settings(folder, exchange),
+        **NO_PROTECTIONS,
+        "FREQTRADE__DRY_RUN": "false",
+    }
     bot = Bot(folder, bot_redis.port, exchange.url, settings)
     try:
         bot.start()

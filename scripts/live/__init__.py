@@ -1,0 +1,1 @@
+"""What must be so before real money is traded, checked one by one."""
