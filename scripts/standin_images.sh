@@ -6,6 +6,7 @@
 #   ./scripts/standin_images.sh --list     print the images and whether they are here
 #   ./scripts/standin_images.sh --remove   remove the stand-ins
 #
+# FREQTRADE_VARIANT=_freqai builds freqtrade's image with FreqAI instead (2 GB).
 # FreqUI and Chronograf are replaced by a static page: only what stands around them is then tested.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -13,12 +14,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly base=squeezeflow-standin/debian:trixie
 readonly mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 
+readonly FREQTRADE_VARIANT=${FREQTRADE_VARIANT:-}
+
 # Public name, Dockerfile in docker/standin, build arguments.
 readonly images=(
     "python:3.13-slim|python|"
     "redis:7-alpine|redis|"
     "influxdb:1.8.10|influxdb|"
-    "freqtradeorg/freqtrade:2026.9|freqtrade|"
+    "freqtradeorg/freqtrade:2026.9${FREQTRADE_VARIANT}|freqtrade|--build-arg EXTRA=${FREQTRADE_VARIANT#_}"
     "freqtradeorg/frequi:3.1.1|page|--build-arg TITLE=FreqUI --build-arg PORT=80"
     "chronograf:1.10.7|page|--build-arg TITLE=Chronograf --build-arg PORT=8888"
     "tecnativa/docker-socket-proxy:0.3.0|socket-proxy|"

@@ -289,6 +289,15 @@ def test_every_public_image_has_a_stand_in() -> None:
     assert used == known
 
 
+def test_freqtrades_base_image_has_its_variant_by_build_argument() -> None:
+    dockerfile = (ROOT / "docker/Dockerfile.freqtrade").read_text(encoding="utf-8")
+    [before] = re.findall(r"^ARG FREQTRADE_VARIANT=(.*)$", dockerfile, re.M)
+    assert before == ""
+    assert SERVICES["freqtrade"]["build"]["args"] == {"FREQTRADE_VARIANT": "${FREQTRADE_VARIANT:-}"}
+    standin = (ROOT / "docker/standin/Dockerfile.freqtrade").read_text(encoding="utf-8")
+    assert "freqtrade[$EXTRA]" in standin
+
+
 def test_mounted_scripts_are_the_ones_made_readable() -> None:
     from scripts.stack.containers import MOUNTED
 
