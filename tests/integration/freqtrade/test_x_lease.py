@@ -34,7 +34,7 @@ def second(
 
 def owner(bot: Bot) -> str:
     """The name of its data."""
-    return (bot.folder / "data" / "executor_id").read_text().strip()
+    return (bot.folder / "data" / ".executor_id").read_text().strip()
 
 
 def holder(runner: Runner) -> str:

@@ -85,7 +85,7 @@ def test_data_keeps_its_name(tmp_path: Path) -> None:
 
 def test_unusable_name_is_replaced(tmp_path: Path) -> None:
     for content in (b"", b"\xff\xfe", b"a:b\n", b"a\x00b"):
-        (tmp_path / "executor_id").write_bytes(content)
+        (tmp_path / ".executor_id").write_bytes(content)
         name = owner_of(tmp_path)
         assert len(name) == 36
         assert owner_of(tmp_path) == name

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 LIFE_MS = 30_000
-OWNER_FILE = "executor_id"
+OWNER_FILE = ".executor_id"  # backups leave it out: two hosts restored from one must differ
 
 TURN = """
 -- KEYS: lease, fence; ARGV: owner, own token ('0': none yet), life in ms, '1' if it may be taken
