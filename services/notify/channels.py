@@ -123,6 +123,7 @@ def keep_quiet() -> None:
     """What these libraries log may hold tokens; what matters of it comes as `NotSent`."""
     logger = logging.getLogger("apprise")
     logger.propagate = False
+    logger.setLevel(logging.WARNING)
     logger.addHandler(logging.NullHandler())
     for name in ("urllib3", "requests_oauthlib", "oauthlib"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -130,8 +131,8 @@ def keep_quiet() -> None:
 
 def secrets_of(url: str) -> list[str]:
     """Every part of a URL that could be one: all but its scheme, the longest first."""
-    rest = _SCHEME.sub("", url)
-    parts = {piece for text in (rest, unquote(rest)) for piece in re.split(r"[/:@?&=,;\s]+", text)}
+    pieces = re.split(r"[/:@?&=,;\s]+", _SCHEME.sub("", url))
+    parts = {*pieces, *map(unquote, pieces)}
     return sorted((p for p in parts if len(p) >= SHORTEST_SECRET), key=len, reverse=True)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+import msgspec
+
 from services.core.records import Alert, Fill
 
 Level = Literal["info", "warning", "critical"]
@@ -67,8 +69,8 @@ def of_fill(fill: Fill) -> Notice:
 
 def of_alert(alert: Alert) -> Notice:
     """An alert, or the end of an incident; the end matters as much as the incident did."""
-    told = f"{alert.code}\n{alert.symbol}\n{alert.text}".encode()
-    key = f"alert:{alert.ts_ms}:{hashlib.blake2b(told, digest_size=8).hexdigest()}"
+    digest = hashlib.blake2b(msgspec.json.encode(alert), digest_size=8).hexdigest()
+    key = f"alert:{alert.ts_ms}:{digest}"
     about = f"{alert.code} {alert.symbol}".strip()
     if alert.ended_level:
         title = f"Over: {about}"

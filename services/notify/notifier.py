@@ -27,6 +27,7 @@ FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 60.0
 TICK_S = 1.0
 PARTING_S = 5.0
+CANCEL_AGAIN_S = 0.5
 
 _log = getLogger(__name__)
 
@@ -128,14 +129,19 @@ class Courier:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set."""
+        reading = asyncio.create_task(self._read())
+        reading.add_done_callback(lambda _: self._news.set())
         try:
-            async with asyncio.TaskGroup() as tasks:
-                reading = tasks.create_task(self._read())
-                while not stop.is_set():
-                    await self._turn(stop)
-                reading.cancel()
+            while not stop.is_set() and not reading.done():
+                await self._turn(stop)
         finally:
+            # The Redis library may lose a cancellation.
+            while not reading.done():
+                reading.cancel()
+                await asyncio.wait({reading}, timeout=CANCEL_AGAIN_S)
             self.channel.close()
+        if not reading.cancelled():
+            reading.result()
 
     async def _read(self) -> None:
         delay_s = FIRST_DELAY_S
