@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -58,6 +59,11 @@ def open_trade(runner: Runner, symbol: str = "ETHUSDT") -> Signal:
     return signal
 
 
+def has_stop(trade: dict[str, Any]) -> bool:
+    """Whether its stop rests on the exchange."""
+    return "stoploss" in [order["ft_order_side"] for order in trade["orders"]]
+
+
 def assert_refused(bot: Bot, runner: Runner) -> int:
     """Publish an entry, which must be refused because of the switch; when it was, in ms."""
     signal = runner.entry()
@@ -98,7 +104,7 @@ def test_X9_exits_go_on_by_signal_and_by_stop(
     bot: Bot, runner: Runner, exchange: Exchange, switch: KillSwitch
 ) -> None:
     first, second = open_trade(runner, "ETHUSDT"), open_trade(runner, "BTCUSDT")
-    eventually(lambda: all(trade["stop_loss_abs"] for trade in bot.open_trades()))
+    eventually(lambda: all(has_stop(trade) for trade in bot.open_trades()))
     halt(switch)
     runner.publish(runner.close(first))
     assert runner.fill(first.signal_id, "closed").reason == "sf_range_break"
