@@ -175,6 +175,9 @@ class Reconciler:
                 f"trade {trade.trade_id}: CVD since entry taken from the database",
                 trader.names.symbol,
             )
+        if self._book is not None:
+            # After a restored backup a trade is open again whose end has been told before.
+            self._book.forget(trader.names.symbol)
         self._desk.outbox.withdraw(trader.names.symbol)
         self._desk.settle(trader, engine.adopt(position))
         self._desk.save(trader)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -136,6 +137,20 @@ class Bot:
     def database(self) -> Path:
         """Its trades."""
         return self.folder / "data" / "tradesv3.dryrun.sqlite"
+
+    def backup(self, to: Path) -> None:
+        """Copy its trades while it runs."""
+        with (
+            closing(sqlite3.connect(self.database)) as source,
+            closing(sqlite3.connect(to)) as copy,
+        ):
+            source.backup(copy)
+
+    def restore(self, copy: Path) -> None:
+        """Put a copy of its trades in place of them. It must not run."""
+        for path in self.database.parent.glob(self.database.name + "*"):
+            path.unlink()
+        shutil.copyfile(copy, self.database)
 
     @property
     def pid(self) -> int:

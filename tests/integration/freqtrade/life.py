@@ -25,10 +25,12 @@ from tests.integration.trading.harness import Runner, Tape, eventually, store
 from tests.unit.strategy.scenarios import LEAD_S
 
 PRICES = {"BTCUSDT": 100.0}
+WHITELIST = {"FREQTRADE__EXCHANGE__PAIR_WHITELIST": '["BTC/USDT:USDT"]'}
 INSTRUMENTS = {"BTCUSDT": Instrument(tick=0.001, decimals=3, notional="5")}
 REFERENCE = "BINANCE_FUTURES:btcusdt"
 LEAD_IN_S = 30
 AHEAD_S = 12
+LATE_S = 3
 ENTRIES = {"S5": LEAD_S + 2773, "S3": LEAD_S + 3146}
 """Second of the entry, give or take some, wherever minutes begin."""
 
@@ -86,7 +88,9 @@ class Life:
     async def enter(self) -> tuple[Signal, dict[str, Any]]:
         """The signal and the open trade it has become."""
         await self.play(self.tape.entry)
-        await asyncio.sleep(max(0.0, self.tape.start + self.tape.entry + 1 - time.time()))
+        early_s = self.tape.start + self.tape.entry + 1 - time.time()
+        assert early_s > -LATE_S, f"the squeeze was {-early_s:.1f} s ago when all had started"
+        await asyncio.sleep(max(0.0, early_s))
         await self.play(self.tape.entry + 5, until=lambda: self.runner.btc.signal is not None)
         signal = self.runner.btc.signal
         assert signal is not None
@@ -117,6 +121,10 @@ class Life:
             await self.runner.publish(self._next)
             await self.runner.taken(self._next)
             self._next += 1
+
+    async def store_played(self) -> None:
+        """Write the seconds that have passed as the collector does."""
+        await store(self.influx, self.tape, self.tape.entry - LEAD_IN_S, self._next)
 
     async def reaches(self, state: State) -> None:
         """Wait for a state of the strategy."""

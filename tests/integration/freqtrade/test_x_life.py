@@ -13,7 +13,7 @@ from aggr_server.settings import Connections
 from services.core.records import Signal
 from tests.integration.freqtrade.bot import FAST, Bot
 from tests.integration.freqtrade.exchange import Exchange
-from tests.integration.freqtrade.life import INSTRUMENTS, PRICES, Life, LiveTape, on
+from tests.integration.freqtrade.life import INSTRUMENTS, PRICES, WHITELIST, Life, LiveTape, on
 from tests.integration.servers import RedisServer
 
 pytestmark = pytest.mark.timeout(240)
@@ -34,8 +34,7 @@ def trading_bot(
     tmp_path_factory: pytest.TempPathFactory, exchange: Exchange, bot_redis: RedisServer
 ) -> Iterator[Bot]:
     """freqtrade, running."""
-    whitelist = {"FREQTRADE__EXCHANGE__PAIR_WHITELIST": '["BTC/USDT:USDT"]'}
-    bot = Bot(tmp_path_factory.mktemp("bot"), bot_redis.port, exchange.url, FAST | whitelist)
+    bot = Bot(tmp_path_factory.mktemp("bot"), bot_redis.port, exchange.url, FAST | WHITELIST)
     try:
         bot.start()
         yield bot

@@ -43,10 +43,10 @@ class EachLostOnce:
         self.losses: Counter[Loss] = Counter()
 
     def __call__(self, request: bytes) -> Loss | None:
-        if b"XADD" not in request:
+        begin = request.find(b'{"event":')
+        if begin < 0:
             return None
-        data = request[request.index(b"{") : request.rindex(b"}") + 1]
-        fill = msgspec.json.decode(data, type=Fill)
+        fill = msgspec.json.decode(request[begin : request.rindex(b"}") + 1], type=Fill)
         if (key := (fill.event, fill.signal_id)) in self.seen:
             return None
         self.seen.add(key)
