@@ -100,6 +100,23 @@ def test_X9_no_signal_published_after_it_is_entered_on_without_a_wake_up(
     assert not bot.trades_of(signal.signal_id)
 
 
+def test_X9_holds_an_entry_that_is_already_being_priced(
+    bot: Bot, runner: Runner, exchange: Exchange, switch: KillSwitch
+) -> None:
+    thrown: list[Halt] = []
+
+    def throw(endpoint: str, query: dict[str, str]) -> None:
+        if endpoint == "depth" and not thrown:
+            thrown.append(switch.throw(halted=True, by="test", reason="at the last moment"))
+
+    before, exchange.before = exchange.before, throw
+    try:
+        assert_refused(bot, runner)
+    finally:
+        exchange.before = before
+    assert thrown
+
+
 def test_X9_exits_go_on_by_signal_and_by_stop(
     bot: Bot, runner: Runner, exchange: Exchange, switch: KillSwitch
 ) -> None:
