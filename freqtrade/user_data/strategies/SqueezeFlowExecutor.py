@@ -92,7 +92,8 @@ class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
         )
 
     def _watch(self) -> Watch:
-        watch = Watch(self.dp._exchange)
+        on_exchange = bool(self.order_types.get("stoploss_on_exchange"))
+        watch = Watch(self.dp._exchange, stops_rest=on_exchange)
         watch.start()
         return watch
 

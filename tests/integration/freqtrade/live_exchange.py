@@ -53,6 +53,8 @@ class LiveExchange(Exchange):
         """Signed requests to addresses that are not simulated."""
         self.refused: list[str] = []
         """What was refused, and why."""
+        self.refusals: dict[tuple[str, str], Refusal] = {}
+        """By method and path: what is refused whatever it says."""
         self.lose_reply: Callable[[str, str], bool] = lambda method, path: False
         """Asked after a request was carried out: true and the connection ends without an answer."""
         self._lock = threading.Lock()
@@ -65,6 +67,7 @@ class LiveExchange(Exchange):
             self.clock_ahead_ms = 0
             self.hedge_mode = False
             self.lose_reply = lambda method, path: False
+            self.refusals.clear()
             self.private_requests.clear()
             self.refused.clear()
 
@@ -113,11 +116,13 @@ class LiveExchange(Exchange):
                 self._note(request.command, address.path, query, known=answer is not None)
                 if answer is None:
                     raise Refusal(-5000, "Path is not simulated", 404)
+                if refusal := self.refusals.get((request.command, _short(address.path))):
+                    raise refusal
                 self.account.trigger()
                 status, body = 200, answer(query)
-            except Refusal as refusal:
-                self.refused.append(f"{request.command} {address.path}: {refusal.text}")
-                status, body = refusal.status, {"code": refusal.code, "msg": refusal.text}
+            except Refusal as error:
+                self.refused.append(f"{request.command} {address.path}: {error.text}")
+                status, body = error.status, {"code": error.code, "msg": error.text}
         if self.lose_reply(request.command, _short(address.path)):
             request.close_connection = True
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -12,10 +13,11 @@ import pytest
 
 from services.core import names
 from services.core.records import Signal
-from tests.integration.freqtrade.bot import Bot, Runner, eventually
+from tests.integration.freqtrade.bot import START, Bot, Runner, eventually
 from tests.integration.freqtrade.conftest import flatten
+from tests.integration.freqtrade.live_account import Refusal
 from tests.integration.freqtrade.live_exchange import LiveExchange, live_settings
-from tests.integration.servers import RedisServer
+from tests.integration.servers import RedisServer, free_port
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -167,7 +169,7 @@ def test_X8_position_freqtrade_does_not_know_halts_entries_within_the_minute_and
     runner.redis.delete(names.ALERTS)
     began = time.monotonic()
     exchange.trade_by_hand("ETHUSDT", "-0.5")
-    alarm = eventually(lambda: unknown_alarm(runner), ALARM_LIMIT_S)
+    alarm = eventually(lambda: alarm_of(runner, "unknown_position"), ALARM_LIMIT_S)
     assert time.monotonic() - began <= ALARM_LIMIT_S
     assert alarm["level"] == "critical"
     assert "short 0.5 ETH/USDT:USDT" in alarm["text"]
@@ -205,13 +207,42 @@ def test_X8_order_whose_outcome_was_lost_is_not_repeated_and_its_position_raises
     exchange.lose_reply = lambda method, path: False
     if lost == "process":
         bot.start()
-    alarm = eventually(lambda: unknown_alarm(runner), ALARM_LIMIT_S)
+    alarm = eventually(lambda: alarm_of(runner, "unknown_position"), ALARM_LIMIT_S)
     assert "BTC/USDT:USDT" in alarm["text"]
     eventually(lambda: health(runner)["status"] != "ok")
     assert len([m for m, _ in exchange.requests_to("v1/order") if m == "POST"]) == 1
     assert not bot.trades_of(signal.signal_id)
     runner.withdraw("BTCUSDT")
     exchange.trade_by_hand("BTCUSDT", str(-position(exchange)))
+    eventually(lambda: health(runner)["status"] == "ok", ALARM_LIMIT_S)
+
+
+def test_position_whose_stop_the_exchange_refuses_is_closed_at_once(
+    bot: Bot, runner: Runner, exchange: LiveExchange
+) -> None:
+    exchange.refusals["POST", "v1/algoOrder"] = Refusal(-4045, "Reach max stop order limit.")
+    signal = entry(runner)
+    enter(runner, signal)
+    assert runner.fill(signal.signal_id, "closed").reason == "emergency_exit"
+    assert position(exchange) == 0
+    exchange.refusals.clear()
+    exchange.refused.clear()
+
+
+def test_position_whose_stop_cannot_be_placed_raises_the_alarm_and_halts_entries(
+    bot: Bot, runner: Runner, exchange: LiveExchange
+) -> None:
+    exchange.refusals["POST", "v1/algoOrder"] = Refusal(-1001, "Internal error.", 503)
+    held = entry(runner)
+    enter(runner, held)
+    alarm = eventually(lambda: alarm_of(runner, "unprotected_position"), ALARM_LIMIT_S)
+    assert "BTC/USDT:USDT" in alarm["text"]
+    refused = entry(runner, "ETHUSDT")
+    runner.publish(refused)
+    assert runner.fill(refused.signal_id, "rejected").reason == "unprotected_position"
+    exchange.refusals.clear()
+    exchange.refused.clear()
+    resting_stop(exchange)
     eventually(lambda: health(runner)["status"] == "ok", ALARM_LIMIT_S)
 
 
@@ -222,16 +253,31 @@ def test_every_request_is_understood_and_goes_to_the_futures_only(
     assert not [r for r in exchange.refused if "No need to change margin type" not in r]
 
 
+def test_second_process_on_the_same_data_is_refused(bot: Bot) -> None:
+    port = str(free_port())
+    second = subprocess.run(
+        [str(START)],
+        env={**bot.environ, "FREQTRADE__API_SERVER__LISTEN_PORT": port},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert second.returncode == 78
+    [line] = second.stderr.splitlines()
+    assert line.startswith(f"freqtrade: process {bot.pid} already trades with the data in ")
+
+
 def test_keys_stay_out_of_the_log(bot: Bot) -> None:
     assert KEY not in bot.log
     assert SECRET not in bot.log
 
 
-def unknown_alarm(runner: Runner) -> dict[str, Any] | None:
-    """The alert about a position that freqtrade does not know."""
+def alarm_of(runner: Runner, code: str) -> dict[str, Any] | None:
+    """The newest critical alert of a kind."""
     entries: Any = runner.redis.lrange(names.ALERTS, 0, -1)
     alerts: list[dict[str, Any]] = [json.loads(entry) for entry in entries]
-    found = [a for a in alerts if a["code"] == "unknown_position" and a["level"] == "critical"]
+    found = [a for a in alerts if a["code"] == code and a["level"] == "critical"]
     return found[0] if found else None
 
 

@@ -53,6 +53,7 @@ def test_secret_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         ({"FREQTRADE_MAX_LEVERAGE": "ten"}, "FREQTRADE_MAX_LEVERAGE='ten'"),
         ({"REDIS_PORT": "0"}, "REDIS_PORT='0'"),
         ({"FREQTRADE__DRY_RUN": "perhaps"}, "dry_run is 'perhaps'"),
+        ({"FREQTRADE__DRY_RUN": "false"}, "FREQTRADE_EXCHANGE_KEY is not set, but dry_run is"),
     ],
 )
 def test_unsafe_value_is_refused(tmp_path: Path, changes: dict[str, str], complaint: str) -> None:

@@ -48,9 +48,13 @@ class Venue:
     def __init__(self) -> None:
         self.is_blind = False
         self.strangers: list[str] = []
+        self.bare: list[str] = []
 
     def unknown(self, open_trades: Sequence[Any]) -> list[str]:
         return self.strangers
+
+    def unprotected(self, open_trades: Sequence[Any]) -> list[str]:
+        return self.bare
 
 
 class Stage:
@@ -106,6 +110,18 @@ def test_X9_kill_switch_halts_until_it_is_lifted(stage: Stage) -> None:
     assert stage.codes() == [("warning", "halt")]
     assert stage.gate.learn(switch(halted=False, ts_ms=NOW_MS + 1))
     assert stage.gate.reason(entry()) is None
+
+
+def test_position_without_a_stop_halts_and_is_told(stage: Stage) -> None:
+    stage.venue.bare = ["BTC/USDT:USDT"]
+    stage.gate.look()
+    assert stage.gate.reason(entry()) == "unprotected_position"
+    assert stage.codes() == [("critical", "unprotected_position")]
+    assert stage.gate.closed == "no stop on the exchange: BTC/USDT:USDT"
+    stage.venue.bare = []
+    stage.gate.look()
+    assert stage.gate.reason(entry()) is None
+    assert stage.gate.closed == ""
 
 
 def test_X8_unknown_position_halts_and_is_told(stage: Stage) -> None:

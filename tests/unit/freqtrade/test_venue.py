@@ -27,6 +27,7 @@ class Trade:
     amount: float = 0.5
     is_short: bool = False
     open_orders: list[Order] = field(default_factory=list)
+    has_open_sl_orders: bool = True
 
     @property
     def entry_side(self) -> str:
@@ -222,6 +223,36 @@ def test_thread_ends_when_the_watch_is_forgotten(
     (thread,) = (t for t in threading.enumerate() if t.name == "venue")
     thread.join(5)
     assert not thread.is_alive()
+
+
+def test_trade_without_a_stop_is_unprotected_once_the_grace_is_over(
+    watch: Watch, clock: Clock
+) -> None:
+    bare = [Trade(has_open_sl_orders=False), Trade(ETH)]
+    assert watch.unprotected(bare) == []
+    clock.now_s += GRACE_S - 0.1
+    assert watch.unprotected(bare) == []
+    clock.now_s += 0.1
+    assert watch.unprotected(bare) == [BTC]
+    assert watch.unprotected([Trade(), Trade(ETH)]) == []
+    assert watch.unprotected(bare) == []
+
+
+def test_nothing_bought_yet_needs_no_stop(watch: Watch, clock: Clock) -> None:
+    waiting = [Trade(amount=0.0, has_open_sl_orders=False)]
+    assert watch.unprotected(waiting) == []
+    clock.now_s += GRACE_S
+    assert watch.unprotected(waiting) == []
+
+
+def test_stops_kept_by_freqtrade_alone_are_not_missed_on_the_exchange(
+    exchange: Exchange, clock: Clock
+) -> None:
+    watch = Watch(exchange, clock, stops_rest=False)
+    bare = [Trade(has_open_sl_orders=False)]
+    assert watch.unprotected(bare) == []
+    clock.now_s += GRACE_S
+    assert watch.unprotected(bare) == []
 
 
 def test_trades_of_one_pair_and_side_are_added_up() -> None:

@@ -35,7 +35,7 @@ class Ledger(Book, Protocol):
 
 
 class Venue(Protocol):
-    """The positions that the exchange shows (`venue.Watch`)."""
+    """Positions and stops on the exchange (`venue.Watch`)."""
 
     @property
     def is_blind(self) -> bool:
@@ -43,6 +43,9 @@ class Venue(Protocol):
 
     def unknown(self, open_trades: Sequence[Any]) -> list[str]:
         """Those that no trade accounts for."""
+
+    def unprotected(self, open_trades: Sequence[Any]) -> list[str]:
+        """Pairs of trades without a stop on the exchange."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class Gatekeeper:
         self._now_ms = now_ms
         self._look_due_ms = 0
         self._strangers: list[str] = []
+        self._unprotected: list[str] = []
         self._day_lost = False
         self.halts = halts
         self.guards: list[Guard] = [self._halted, self._venue_doubt, self._locked, self._slots]
@@ -95,6 +99,8 @@ class Gatekeeper:
             return text
         if self._strangers:
             return f"positions unknown to freqtrade: {', '.join(self._strangers)}"
+        if self._unprotected:
+            return f"no stop on the exchange: {', '.join(self._unprotected)}"
         if self._venue is not None and self._venue.is_blind:
             return "the exchange does not tell its positions"
         return "daily loss reached" if self._day_lost else ""
@@ -112,20 +118,32 @@ class Gatekeeper:
         self._daily.mark(trade_id, profit, self._now_ms())
 
     def look(self) -> None:
-        """Look at the exchange's positions; at the day's result every few seconds."""
+        """Look at the exchange's positions and stops; at the day's result every few seconds."""
         if self._venue is not None:
-            self._strangers = self._venue.unknown(self._ledger.open_trades())
-            if self._strangers:
-                text = f"no trade of freqtrade's accounts for {', '.join(self._strangers)}"
-                remedy = "close them on the exchange, or import them; no entries until then"
-                self._alarms.say(
-                    "critical", "unknown_position", f"{text}: {remedy}", self._now_ms()
-                )
-            else:
-                self._alarms.over("unknown_position")
+            trades = self._ledger.open_trades()
+            self._strangers = self._venue.unknown(trades)
+            self._tell(
+                "unknown_position",
+                self._strangers,
+                "no trade of freqtrade's accounts for {}: close them on the exchange, or import "
+                "them; no entries until then",
+            )
+            self._unprotected = self._venue.unprotected(trades)
+            self._tell(
+                "unprotected_position",
+                self._unprotected,
+                "no stop rests on the exchange for {}: see freqtrade's log for its refusal; stops "
+                "hold only while freqtrade runs, no entries until then",
+            )
         if self._now_ms() >= self._look_due_ms:
             self._look_due_ms = self._now_ms() + LOOK_EVERY_MS
             self._judge_day()
+
+    def _tell(self, code: str, found: Sequence[str], text: str) -> None:
+        if found:
+            self._alarms.say("critical", code, text.format(", ".join(found)), self._now_ms())
+        else:
+            self._alarms.over(code)
 
     def reason(self, signal: Signal) -> str | None:
         """Why nothing may be entered on this signal now; None if it may."""
@@ -152,6 +170,8 @@ class Gatekeeper:
     def _venue_doubt(self, signal: Signal) -> str | None:
         if self._strangers:
             return "unknown_position"
+        if self._unprotected:
+            return "unprotected_position"
         return "positions_not_known" if self._venue is not None and self._venue.is_blind else None
 
     def _locked(self, signal: Signal) -> str | None:

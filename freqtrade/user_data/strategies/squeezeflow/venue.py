@@ -1,4 +1,4 @@
-"""Positions on the exchange that no trade of freqtrade's accounts for."""
+"""What is wrong on the exchange: positions no trade accounts for, trades without a stop there."""
 
 from __future__ import annotations
 
@@ -65,6 +65,10 @@ class TradeView(Protocol):
     def open_orders(self) -> Sequence[OrderView]:
         """Orders under way, without the stop."""
 
+    @property
+    def has_open_sl_orders(self) -> bool:
+        """Whether a stop rests on the exchange."""
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -79,12 +83,21 @@ class Watch:
 
     The loop that watches stops and exits never waits for it. An order under way makes position and
     trade differ for a moment, so a stranger counts only once an answer asked for `GRACE_S` after
-    it was first noticed still shows it; until then the exchange is asked more often.
+    it was first noticed still shows it; until then the exchange is asked more often. `stops_rest`:
+    whether stops are to rest on the exchange.
     """
 
-    def __init__(self, exchange: Exchange, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        stops_rest: bool = True,
+    ) -> None:
         self._exchange = exchange
         self._now = now
+        self._stops_rest = stops_rest
+        self._bare_since: dict[str, float] = {}
         self._snapshot: Snapshot | None = None
 
         self._first_seen: dict[Side, float] = {}
@@ -133,6 +146,17 @@ class Watch:
             for (pair, side), seen_s in sorted(self._first_seen.items())
             if snapshot.asked_s - seen_s >= GRACE_S
         ]
+
+    def unprotected(self, open_trades: Iterable[TradeView]) -> list[str]:
+        """Pairs of trades that have had no stop on the exchange for `GRACE_S`."""
+        now = self._now()
+        bare = {
+            trade.pair
+            for trade in open_trades
+            if self._stops_rest and trade.amount > 0 and not trade.has_open_sl_orders
+        }
+        self._bare_since = {pair: self._bare_since.get(pair, now) for pair in sorted(bare)}
+        return [pair for pair, since_s in self._bare_since.items() if now - since_s >= GRACE_S]
 
     def ask(self) -> None:
         """Ask the exchange once. A failure is logged, and seen by `is_blind` if it lasts."""
