@@ -131,10 +131,10 @@ class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
         if not self._lease.answered(answer):
             return
         self._teller.beat_soon()
-        if self._lease.problem:
+        if self._lease.other:
             text = f"{self._lease.problem}: stop one of the two, this one enters nothing"
             self._alarms.say("critical", "second_executor", text, _now_ms())
-        else:
+        elif self._lease.held:
             self._alarms.over("second_executor")
             _log.info("entries are for this executor %s", kv(lease=self._lease.value))
 

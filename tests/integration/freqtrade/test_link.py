@@ -13,7 +13,7 @@ from aggr_server.settings import Connections
 from services.core import names
 from services.core.records import Alert, Fill
 from squeezeflow.lease import LIFE_MS, Lease
-from squeezeflow.link import Link, NotHolder
+from squeezeflow.link import Link, NotHolder, RedisAway
 
 SYMBOLS = ["BTCUSDT", "ETHUSDT"]
 
@@ -152,3 +152,24 @@ def test_alert_reaches_channel_and_list(link: Link, redis: Redis) -> None:
     link.alert(alert)
     (raw,) = redis.lrange(names.ALERTS, 0, -1)
     assert msgspec.json.decode(raw, type=Alert) == alert
+
+
+def test_redis_that_takes_no_writes_still_tells_of_exits_but_gives_no_lease(
+    link: Link, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    lease = turn(link, Lease("a"))
+    redis.set(names.signal("BTCUSDT"), b"close")
+    redis.config_set("min-replicas-to-write", 1)
+    try:
+        for _ in range(3):
+            seen, answer = link.turn(lease, SYMBOLS)
+            assert seen.signals == [b"close", None]
+            lease.answered(answer)
+            assert not lease.held
+        with pytest.raises(RedisAway):
+            link.claim("id-1", lease)
+        assert [record.levelname for record in caplog.records][:1] == ["ERROR"]
+        assert "takes no writes" in caplog.text
+    finally:
+        redis.config_set("min-replicas-to-write", 0)
+    assert turn(link, lease).held

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from squeezeflow.lease import Answer, Lease, owner_of
+from squeezeflow.lease import NOT_KNOWN, Answer, Lease, owner_of
 
 
 class Clock:
@@ -74,6 +74,16 @@ def test_process_deposed_by_one_on_the_same_data_says_so() -> None:
     lease.answered(Answer(7, "a:7", 30_000))
     lease.answered(Answer(0, "a:8", 30_000))
     assert "a, on the same data" in lease.problem
+
+
+def test_lease_that_redis_would_not_renew_is_not_held_and_nobody_elses() -> None:
+    lease = Lease("a", Clock())
+    lease.answered(Answer(7, "a:7", 30_000))
+    assert lease.answered(NOT_KNOWN)
+    assert not lease.held
+    assert (lease.other, lease.problem) == ("", "Redis does not tell who may enter")
+    assert lease.answered(Answer(7, "a:7", 30_000))
+    assert (lease.held, lease.problem) == (True, "")
 
 
 def test_data_keeps_its_name(tmp_path: Path) -> None:

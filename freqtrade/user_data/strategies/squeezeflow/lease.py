@@ -56,6 +56,10 @@ class Answer(NamedTuple):
     left_ms: int
 
 
+NOT_KNOWN = Answer(0, "", 0)
+"""Redis would not renew the lease, so nobody can tell whose it is."""
+
+
 class Lease:
     """The lease as this process knows it; `answered` tells it of every turn.
 
@@ -68,6 +72,7 @@ class Lease:
         self._monotonic = monotonic
         self._token = 0
         self._held = False
+        self._asked = False
         self._other = ""
         self._other_until = 0.0
 
@@ -75,7 +80,7 @@ class Lease:
     def arguments(self) -> tuple[str, str, int, str]:
         """Arguments of `TURN`."""
         # Redis may have lost its data: the lease of another one ends when it would have ended.
-        may_take = self._held or self._monotonic() >= self._other_until
+        may_take = self._monotonic() >= self._other_until
         return self.owner, str(self._token), LIFE_MS, "1" if may_take else "0"
 
     @property
@@ -94,16 +99,24 @@ class Lease:
         return self._token if self._held else 0
 
     @property
+    def other(self) -> str:
+        """Who enters instead of this process, if that is known."""
+        return self._other
+
+    @property
     def problem(self) -> str:
-        """Who enters instead of this process; empty if this process does, or nobody answered."""
-        if self._held or not self._other:
+        """Why this process may not enter; empty if it may, or has not asked yet."""
+        if self._held or not self._asked:
             return ""
+        if not self._other:
+            return "Redis does not tell who may enter"
         left_s = max(0.0, self._other_until - self._monotonic())
         return f"another executor ({self._other}) may enter, its lease ends in {left_s:.0f} s"
 
     def answered(self, answer: Answer) -> bool:
         """Take note of a turn; whether that changed who may enter."""
         before = (self._held, self._other)
+        self._asked = True
         self._held = answer.token > 0
         if self._held:
             self._token, self._other, self._other_until = answer.token, "", 0.0

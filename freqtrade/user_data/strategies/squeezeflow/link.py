@@ -83,6 +83,7 @@ class Link:
         self._thread = ThreadPoolExecutor(1, "redis")
         self._under_way: Future[Any] | None = None
         self._lock = threading.Lock()
+        self._read_only = False
         self.away = False
 
     def wait(self, limit_s: float) -> None:
@@ -94,15 +95,20 @@ class Link:
             time.sleep(max(0.0, limit_s - (time.monotonic() - started)))
 
     def turn(self, own: Lease, symbols: Sequence[str]) -> tuple[Seen, lease.Answer]:
-        """Renew or take the lease, and look at signals and kill switch. Raises `RedisAway`."""
+        """Renew or take the lease, and look at signals and kill switch. Raises `RedisAway`.
+
+        A Redis that takes no writes still tells of exits: the lease is `NOT_KNOWN` then.
+        """
         keys = _keys(symbols)
 
         def look() -> tuple[Seen, lease.Answer]:
-            with self._redis.pipeline(transaction=True) as pipe:
+            with self._redis.pipeline(transaction=False) as pipe:
                 pipe.eval(lease.TURN, 2, names.EXECUTOR_LEASE, names.EXECUTOR_FENCE, *own.arguments)
                 pipe.mget(keys)
-                (token, value, left_ms), values = pipe.execute()
-            return _seen(values), lease.Answer(int(token), value.decode(), int(left_ms))
+                answer, values = pipe.execute(raise_on_error=False)
+            if isinstance(values, RedisError):
+                raise values
+            return _seen(values), self._answer(answer)
 
         return self._call(look)
 
@@ -176,6 +182,19 @@ class Link:
         if self._pubsub is not None:
             self._pubsub.close()
         self._redis.close()
+
+    def _answer(self, answer: Any) -> lease.Answer:
+        if isinstance(answer, RedisError):
+            if not self._read_only:
+                self._read_only = True
+                _log.error(
+                    "Redis takes no writes, no entries until it does; exits go on %s",
+                    kv(error=answer),
+                )
+            return lease.NOT_KNOWN
+        self._read_only = False
+        token, value, left_ms = answer
+        return lease.Answer(int(token), value.decode(), int(left_ms))
 
     def _next_message(self, limit_s: float) -> None:
         try:

@@ -99,7 +99,7 @@ class Teller:
     @property
     def _service(self) -> str:
         # One that may not enter does not speak for the one that may.
-        return f"{SERVICE}-{self._lease.owner[:8]}" if self._lease.problem else SERVICE
+        return f"{SERVICE}-{self._lease.owner[:8]}" if self._lease.other else SERVICE
 
     def _status(self, gate: Gatekeeper) -> str:
         waiting = self._undelivered + len(self._desk.refusals())
