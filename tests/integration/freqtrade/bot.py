@@ -226,11 +226,11 @@ class Runner:
 
     def __init__(self, redis: Redis, prices: dict[str, float]) -> None:
         self.redis = redis
-        self._prices = prices
+        self.prices = prices
 
     def entry(self, symbol: str = "BTCUSDT", action: Action = "LONG", **changes: Any) -> Signal:
         """A valid entry signal at the exchange's price."""
-        now_ms, price = time.time_ns() // 1_000_000, self._prices[symbol]
+        now_ms, price = time.time_ns() // 1_000_000, self.prices[symbol]
         values: dict[str, Any] = {
             "event": "ENTRY",
             "signal_id": str(uuid.uuid4()),
@@ -294,9 +294,10 @@ class Runner:
 
     def fill(self, signal_id: str, event: str, timeout_s: float = 10.0) -> Fill:
         """The fill of a signal, awaited."""
-        return eventually(
-            lambda: next(
-                (f for f in self.fills(20) if f.signal_id == signal_id and f.event == event), None
-            ),
-            timeout_s,
+        return eventually(lambda: self.told(signal_id, event), timeout_s)
+
+    def told(self, signal_id: str, event: str) -> Fill | None:
+        """The fill of a signal if it is among the last on the stream."""
+        return next(
+            (f for f in self.fills(20) if f.signal_id == signal_id and f.event == event), None
         )
