@@ -298,6 +298,21 @@ def test_freqtrades_base_image_has_its_variant_by_build_argument() -> None:
     assert "freqtrade[$EXTRA]" in standin
 
 
+def test_frequi_finds_the_api_behind_its_own_address() -> None:
+    ui = SERVICES["freqtrade-ui"]
+    assert ui["volumes"] == ["./docker/frequi.conf:/etc/nginx/nginx.conf:ro"]
+    assert set(ui["networks"]) & set(SERVICES["freqtrade"]["networks"])
+    conf = (ROOT / "docker" / "frequi.conf").read_text(encoding="utf-8")
+    assert ui["ports"][0].endswith(":80")
+    assert "listen 80;" in conf
+    assert "set $freqtrade freqtrade:8080;" in conf
+    # The root is read-only: whatever nginx writes must lie in a tmpfs.
+    written = re.findall(r"^\s*(?:pid|\w+_temp_path) (\S+);", conf, re.M)
+    assert len(written) == 6
+    assert all(path.startswith("/tmp/") for path in written)
+    assert any(entry.startswith("/tmp:") for entry in ui["tmpfs"])
+
+
 def test_mounted_scripts_are_the_ones_made_readable() -> None:
     from scripts.stack.containers import MOUNTED
 
