@@ -161,14 +161,16 @@ def test_X3_50_signals_for_50_pairs_at_once_2_positions_with_2_slots(
             bot.start()
             signals = [runner.entry(symbol, ttl=30) for symbol in exchange.prices]
             publish_at_once(own_redis.port, signals)
-            eventually(lambda: len(bot.open_trades()) >= 2)
-            bot.let_turn(5)
-            count = len(bot.open_trades())
-            told = {f.signal_id for f in runner.fills() if f.event == "opened"}
+            eventually(lambda: len(list(runner.fills())) >= len(signals), 30)
+            bot.let_turn()
+            count, told = len(bot.open_trades()), list(runner.fills())
         finally:
             bot.close()
             exchange.stop()
     print(f"X3: {count} positions from {len(signals)} signals")
-    assert len(signals) == 50
+    assert len(signals) == len({fill.signal_id for fill in told}) == len(told) == 50
     assert count == 2
-    assert len(told) == 2
+    assert Counter((fill.event, fill.reason) for fill in told) == {
+        ("opened", ""): 2,
+        ("rejected", "slots"): 48,
+    }
