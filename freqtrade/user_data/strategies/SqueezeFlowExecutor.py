@@ -24,7 +24,7 @@ from squeezeflow.guards import AUTO_LOCK
 from squeezeflow.lease import Answer, Lease, owner_of
 from squeezeflow.link import Link, NotHolder, RedisAway
 from squeezeflow.teller import Teller
-from squeezeflow.venue import Watch
+from squeezeflow.venue import Watch, resting_stops
 
 LONGEST_WAIT_S = 1.0
 HALT_FILE = "halt.json"
@@ -92,8 +92,12 @@ class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
         )
 
     def _watch(self) -> Watch:
-        on_exchange = bool(self.order_types.get("stoploss_on_exchange"))
-        watch = Watch(self.dp._exchange, stops_rest=on_exchange)
+        exchange = self.dp._exchange
+        watch = Watch(
+            exchange,
+            stops_rest=bool(self.order_types.get("stoploss_on_exchange")),
+            stops=lambda: resting_stops(exchange, self.dp.current_whitelist()),
+        )
         watch.start()
         return watch
 

@@ -91,6 +91,11 @@ class LiveExchange(Exchange):
             order = {"symbol": symbol, "side": side, "type": "MARKET", "quantity": quantity}
             self.account.order({**order, "newClientOrderId": "by-hand"})
 
+    def cancel_by_hand(self, stop: int) -> None:
+        """Somebody cancels a stop, past freqtrade."""
+        with self._lock:
+            self.account.cancel_stop({"algoId": str(stop)})
+
     def requests_to(self, path: str) -> list[tuple[str, dict[str, str]]]:
         """Method and parameters of the signed requests to `path`, for example `v1/order`."""
         with self._lock:

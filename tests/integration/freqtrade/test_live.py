@@ -65,6 +65,7 @@ def bot(running_bot: Bot, runner: Runner, exchange: LiveExchange) -> Iterator[Bo
     prices = dict(exchange.prices)
     exchange.private_requests.clear()
     exchange.refused.clear()
+    runner.redis.delete(names.ALERTS)
     yield running_bot
     exchange.prices.update(prices)
     for symbol in prices:
@@ -166,7 +167,6 @@ def test_X8_position_freqtrade_does_not_know_halts_entries_within_the_minute_and
 ) -> None:
     held = entry(runner)
     enter(runner, held)
-    runner.redis.delete(names.ALERTS)
     began = time.monotonic()
     exchange.trade_by_hand("ETHUSDT", "-0.5")
     alarm = eventually(lambda: alarm_of(runner, "unknown_position"), ALARM_LIMIT_S)
@@ -199,7 +199,6 @@ def test_X8_order_whose_outcome_was_lost_is_not_repeated_and_its_position_raises
             bot.kill()
         return True
 
-    runner.redis.delete(names.ALERTS)
     exchange.lose_reply = lose
     signal = entry(runner)
     runner.publish(signal, ttl=120)
@@ -243,6 +242,35 @@ def test_position_whose_stop_cannot_be_placed_raises_the_alarm_and_halts_entries
     exchange.refusals.clear()
     exchange.refused.clear()
     resting_stop(exchange)
+    eventually(lambda: health(runner)["status"] == "ok", ALARM_LIMIT_S)
+
+
+@pytest.mark.parametrize("lost", ["reply", "process"])
+def test_stop_left_over_because_its_answer_was_lost_raises_the_alarm_and_halts_entries(
+    bot: Bot, runner: Runner, exchange: LiveExchange, lost: str
+) -> None:
+    def lose(method: str, path: str) -> bool:
+        if (method, path) != ("POST", "v1/algoOrder"):
+            return False
+        exchange.lose_reply = lambda method, path: False
+        if lost == "process":
+            bot.kill()
+        return True
+
+    exchange.lose_reply = lose
+    held = entry(runner)
+    runner.publish(held)
+    first = resting_stop(exchange)
+    if lost == "process":
+        bot.start()
+    alarm = eventually(lambda: alarm_of(runner, "stray_stop"), ALARM_LIMIT_S)
+    assert f"{first['algoId']} BTC/USDT:USDT" in alarm["text"]
+    assert len(exchange.account.open_stops()) == 2
+    refused = entry(runner, "ETHUSDT")
+    runner.publish(refused)
+    assert runner.fill(refused.signal_id, "rejected").reason == "stray_stop"
+    eventually(lambda: "stops unknown" in health(runner)["status"])
+    exchange.cancel_by_hand(first["algoId"])
     eventually(lambda: health(runner)["status"] == "ok", ALARM_LIMIT_S)
 
 

@@ -48,10 +48,14 @@ class Venue:
     def __init__(self) -> None:
         self.is_blind = False
         self.strangers: list[str] = []
+        self.strays: list[str] = []
         self.bare: list[str] = []
 
     def unknown(self, open_trades: Sequence[Any]) -> list[str]:
         return self.strangers
+
+    def stray_stops(self, open_trades: Sequence[Any]) -> list[str]:
+        return self.strays
 
     def unprotected(self, open_trades: Sequence[Any]) -> list[str]:
         return self.bare
@@ -122,6 +126,17 @@ def test_position_without_a_stop_halts_and_is_told(stage: Stage) -> None:
     stage.gate.look()
     assert stage.gate.reason(entry()) is None
     assert stage.gate.closed == ""
+
+
+def test_stop_of_no_trade_halts_and_is_told(stage: Stage) -> None:
+    stage.venue.strays = ["7 BTC/USDT:USDT"]
+    stage.gate.look()
+    assert stage.gate.reason(entry()) == "stray_stop"
+    assert stage.codes() == [("critical", "stray_stop")]
+    assert stage.gate.closed == "stops unknown to freqtrade: 7 BTC/USDT:USDT"
+    stage.venue.strays = []
+    stage.gate.look()
+    assert stage.gate.reason(entry()) is None
 
 
 def test_X8_unknown_position_halts_and_is_told(stage: Stage) -> None:

@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from squeezeflow.venue import BLIND_AFTER_S, EVERY_S, GRACE_S, SUSPICIOUS_EVERY_S, Watch, covered
+from squeezeflow.venue import (
+    BLIND_AFTER_S,
+    EVERY_S,
+    GRACE_S,
+    SUSPICIOUS_EVERY_S,
+    Watch,
+    covered,
+    resting_stops,
+)
 
 BTC, ETH = "BTC/USDT:USDT", "ETH/USDT:USDT"
 
@@ -22,12 +30,17 @@ class Order:
 
 
 @dataclass
+class Stop:
+    order_id: str = "1"
+
+
+@dataclass
 class Trade:
     pair: str = BTC
     amount: float = 0.5
     is_short: bool = False
     open_orders: list[Order] = field(default_factory=list)
-    has_open_sl_orders: bool = True
+    open_sl_orders: list[Stop] = field(default_factory=lambda: [Stop()])
 
     @property
     def entry_side(self) -> str:
@@ -228,7 +241,7 @@ def test_thread_ends_when_the_watch_is_forgotten(
 def test_trade_without_a_stop_is_unprotected_once_the_grace_is_over(
     watch: Watch, clock: Clock
 ) -> None:
-    bare = [Trade(has_open_sl_orders=False), Trade(ETH)]
+    bare = [Trade(open_sl_orders=[]), Trade(ETH)]
     assert watch.unprotected(bare) == []
     clock.now_s += GRACE_S - 0.1
     assert watch.unprotected(bare) == []
@@ -238,8 +251,43 @@ def test_trade_without_a_stop_is_unprotected_once_the_grace_is_over(
     assert watch.unprotected(bare) == []
 
 
+def test_stop_of_no_open_trade_is_a_stray_once_the_grace_is_over(
+    exchange: Exchange, clock: Clock
+) -> None:
+    resting = {"1": BTC, "2": ETH}
+    watch = Watch(exchange, clock, stops=lambda: dict(resting))
+    assert watch.stray_stops([Trade()]) == []
+    ask(watch, clock)
+    assert watch.stray_stops([Trade()]) == []
+    clock.now_s += GRACE_S
+    assert watch.stray_stops([Trade()]) == []  # only an answer that is newer counts
+    ask(watch, clock)
+    assert watch.stray_stops([Trade()]) == [f"2 {ETH}"]
+    del resting["2"]
+    ask(watch, clock)
+    assert watch.stray_stops([Trade()]) == []
+
+
+def test_stops_are_asked_for_pair_by_pair_where_they_are_kept_apart() -> None:
+    class Api:
+        def fetch_open_orders(self, pair: str, params: dict[str, Any]) -> list[dict[str, Any]]:
+            assert params == {"stop": True}
+            return [{"id": 7}] if pair == ETH else []
+
+    class Freqtrade:
+        def __init__(self, apart: bool) -> None:
+            self._api, self._apart = Api(), apart
+
+        def get_option(self, name: str) -> bool:
+            assert name == "stoploss_query_requires_stop_flag"
+            return self._apart
+
+    assert resting_stops(Freqtrade(True), [BTC, ETH]) == {"7": ETH}
+    assert resting_stops(Freqtrade(False), [BTC, ETH]) == {}
+
+
 def test_nothing_bought_yet_needs_no_stop(watch: Watch, clock: Clock) -> None:
-    waiting = [Trade(amount=0.0, has_open_sl_orders=False)]
+    waiting = [Trade(amount=0.0, open_sl_orders=[])]
     assert watch.unprotected(waiting) == []
     clock.now_s += GRACE_S
     assert watch.unprotected(waiting) == []
@@ -249,7 +297,7 @@ def test_stops_kept_by_freqtrade_alone_are_not_missed_on_the_exchange(
     exchange: Exchange, clock: Clock
 ) -> None:
     watch = Watch(exchange, clock, stops_rest=False)
-    bare = [Trade(has_open_sl_orders=False)]
+    bare = [Trade(open_sl_orders=[])]
     assert watch.unprotected(bare) == []
     clock.now_s += GRACE_S
     assert watch.unprotected(bare) == []

@@ -44,6 +44,9 @@ class Venue(Protocol):
     def unknown(self, open_trades: Sequence[Any]) -> list[str]:
         """Those that no trade accounts for."""
 
+    def stray_stops(self, open_trades: Sequence[Any]) -> list[str]:
+        """Stops on the exchange that belong to no trade."""
+
     def unprotected(self, open_trades: Sequence[Any]) -> list[str]:
         """Pairs of trades without a stop on the exchange."""
 
@@ -87,6 +90,7 @@ class Gatekeeper:
         self._now_ms = now_ms
         self._look_due_ms = 0
         self._strangers: list[str] = []
+        self._strays: list[str] = []
         self._unprotected: list[str] = []
         self._day_lost = False
         self.halts = halts
@@ -99,6 +103,8 @@ class Gatekeeper:
             return text
         if self._strangers:
             return f"positions unknown to freqtrade: {', '.join(self._strangers)}"
+        if self._strays:
+            return f"stops unknown to freqtrade: {', '.join(self._strays)}"
         if self._unprotected:
             return f"no stop on the exchange: {', '.join(self._unprotected)}"
         if self._venue is not None and self._venue.is_blind:
@@ -127,6 +133,13 @@ class Gatekeeper:
                 self._strangers,
                 "no trade of freqtrade's accounts for {}: close them on the exchange, or import "
                 "them; no entries until then",
+            )
+            self._strays = self._venue.stray_stops(trades)
+            self._tell(
+                "stray_stop",
+                self._strays,
+                "stops rest on the exchange that belong to no trade and would end a later one: {}. "
+                "Cancel them there; no entries until then",
             )
             self._unprotected = self._venue.unprotected(trades)
             self._tell(
@@ -170,6 +183,8 @@ class Gatekeeper:
     def _venue_doubt(self, signal: Signal) -> str | None:
         if self._strangers:
             return "unknown_position"
+        if self._strays:
+            return "stray_stop"
         if self._unprotected:
             return "unprotected_position"
         return "positions_not_known" if self._venue is not None and self._venue.is_blind else None

@@ -1,4 +1,4 @@
-"""What is wrong on the exchange: positions no trade accounts for, trades without a stop there."""
+"""What is wrong on the exchange: positions and stops no trade accounts for, trades without stop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from logging import getLogger
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from aggr_server.log import kv
 
@@ -21,6 +21,7 @@ TOLERANCE = 1e-6
 Side = tuple[str, str]
 """Pair, and `long` or `short`."""
 
+K = TypeVar("K", str, tuple[str, str])
 _log = getLogger(__name__)
 
 
@@ -40,6 +41,14 @@ class OrderView(Protocol):
     @property
     def safe_remaining(self) -> float:
         """Base coins not known to be filled."""
+
+
+class StopView(Protocol):
+    """A stop of a trade."""
+
+    @property
+    def order_id(self) -> str:
+        """The exchange's name for it."""
 
 
 class TradeView(Protocol):
@@ -66,16 +75,32 @@ class TradeView(Protocol):
         """Orders under way, without the stop."""
 
     @property
-    def has_open_sl_orders(self) -> bool:
-        """Whether a stop rests on the exchange."""
+    def open_sl_orders(self) -> Sequence[StopView]:
+        """Stops that rest on the exchange."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the exchange answered. `asked_s`: when it was asked; amounts in base coins."""
+    """What the exchange answered. `asked_s`: when it was asked; amounts in base coins.
+
+    `stops`: id -> pair of those that rest.
+    """
 
     asked_s: float
     amounts: Mapping[Side, float]
+    stops: Mapping[str, str]
+
+
+class Doubts(Generic[K]):
+    """What seemed wrong, and since when."""
+
+    def __init__(self) -> None:
+        self._since_s: dict[K, float] = {}
+
+    def confirmed(self, keys: Iterable[K], now_s: float, asked_s: float) -> list[K]:
+        """Those of `keys` that were noticed `GRACE_S` before the answer they are seen in."""
+        self._since_s = {key: self._since_s.get(key, now_s) for key in sorted(keys)}
+        return [key for key, since_s in self._since_s.items() if asked_s - since_s >= GRACE_S]
 
 
 class Watch:
@@ -84,7 +109,7 @@ class Watch:
     The loop that watches stops and exits never waits for it. An order under way makes position and
     trade differ for a moment, so a stranger counts only once an answer asked for `GRACE_S` after
     it was first noticed still shows it; until then the exchange is asked more often. `stops_rest`:
-    whether stops are to rest on the exchange.
+    whether stops are to rest on the exchange; `stops`: asks for them, id -> pair.
     """
 
     def __init__(
@@ -93,14 +118,17 @@ class Watch:
         now: Callable[[], float] = time.monotonic,
         *,
         stops_rest: bool = True,
+        stops: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._exchange = exchange
         self._now = now
         self._stops_rest = stops_rest
-        self._bare_since: dict[str, float] = {}
+        self._stops = stops
+        self._strangers: Doubts[Side] = Doubts()
+        self._strays: Doubts[str] = Doubts()
+        self._bare: Doubts[str] = Doubts()
         self._snapshot: Snapshot | None = None
 
-        self._first_seen: dict[Side, float] = {}
         self._failing = False
         self._stop = threading.Event()
         self._suspicion = threading.Event()
@@ -135,35 +163,39 @@ class Watch:
             for side, amount in snapshot.amounts.items()
             if amount > held.get(side, 0.0) * (1 + TOLERANCE)
         }
-        now = self._now()
-        self._first_seen = {side: self._first_seen.get(side, now) for side in extra}
-        if extra:
-            self._suspicion.set()
-        else:
-            self._suspicion.clear()
-        return [
-            f"{side} {extra[pair, side]:.10g} {pair}"
-            for (pair, side), seen_s in sorted(self._first_seen.items())
-            if snapshot.asked_s - seen_s >= GRACE_S
-        ]
+        self._suspect(bool(extra))
+        confirmed = self._strangers.confirmed(extra, self._now(), snapshot.asked_s)
+        return [f"{side} {extra[pair, side]:.10g} {pair}" for pair, side in confirmed]
+
+    def stray_stops(self, open_trades: Iterable[TradeView]) -> list[str]:
+        """Stops that belong to no open trade and would end a later one, as `7 BTC/USDT:USDT`.
+
+        One is left over when the answer to its placing was lost and it was placed again.
+        """
+        snapshot = self._snapshot
+        if snapshot is None:
+            return []
+        known = {str(stop.order_id) for trade in open_trades for stop in trade.open_sl_orders}
+        strays = snapshot.stops.keys() - known
+        self._suspect(bool(strays))
+        confirmed = self._strays.confirmed(strays, self._now(), snapshot.asked_s)
+        return [f"{number} {snapshot.stops[number]}" for number in confirmed]
 
     def unprotected(self, open_trades: Iterable[TradeView]) -> list[str]:
         """Pairs of trades that have had no stop on the exchange for `GRACE_S`."""
-        now = self._now()
         bare = {
             trade.pair
             for trade in open_trades
-            if self._stops_rest and trade.amount > 0 and not trade.has_open_sl_orders
+            if self._stops_rest and trade.amount > 0 and not trade.open_sl_orders
         }
-        self._bare_since = {pair: self._bare_since.get(pair, now) for pair in sorted(bare)}
-        return [pair for pair, since_s in self._bare_since.items() if now - since_s >= GRACE_S]
+        return self._bare.confirmed(bare, self._now(), self._now())
 
     def ask(self) -> None:
         """Ask the exchange once. A failure is logged, and seen by `is_blind` if it lasts."""
         asked_s = self._now()
         try:
             positions = self._exchange.fetch_positions()
-            self._snapshot = Snapshot(asked_s, amounts(positions))
+            self._snapshot = Snapshot(asked_s, amounts(positions), self._stops())
         except Exception as error:  # noqa: BLE001  whatever the library raises, the thread goes on
             if not self._failing:
                 self._failing = True
@@ -172,6 +204,10 @@ class Watch:
         if self._failing:
             self._failing = False
             _log.info("positions can be read again")
+
+    def _suspect(self, anything: bool) -> None:
+        if anything:
+            self._suspicion.set()
 
 
 def _keep_asking(
@@ -183,6 +219,21 @@ def _keep_asking(
         del watch
         if suspicion.wait(EVERY_S):
             stop.wait(SUSPICIOUS_EVERY_S)
+        suspicion.clear()
+
+
+def resting_stops(exchange: Any, pairs: Iterable[str]) -> dict[str, str]:
+    """Id -> pair of the stops that rest; none where stops are among the other open orders.
+
+    `exchange`: freqtrade's. It has no question of its own for them.
+    """
+    if not exchange.get_option("stoploss_query_requires_stop_flag"):
+        return {}
+    return {
+        str(order["id"]): pair
+        for pair in pairs
+        for order in exchange._api.fetch_open_orders(pair, params={"stop": True})
+    }
 
 
 def amounts(positions: Iterable[Mapping[str, Any]]) -> dict[Side, float]:
