@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import datetime
 from logging import getLogger
 from pathlib import Path
@@ -103,7 +104,17 @@ class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
 
     def bot_loop_start(self, current_time: datetime, **kwargs: Any) -> None:
         """Tell what happened, wait for a signal (a second at most), read all signals."""
-        worked_s = time.monotonic() - self._turn_began
+        try:
+            self._report(time.monotonic() - self._turn_began)
+        except Exception:  # noqa: BLE001  exits must be read, whatever fails before
+            _log.exception("state not looked at or not told, trying again")
+        # The stop of a new trade is placed in this turn, so the turn comes at once.
+        self._link.wait(LONGEST_WAIT_S if self._is_protected else 0.0)
+        self._is_protected = True
+        self._turn_began = time.monotonic()
+        self._read()
+
+    def _report(self, worked_s: float) -> None:
         if self._unlock:
             # freqtrade locks a pair until the candle ends after every exit. When to enter again is
             # for the strategy to say, and each signal is executed only once.
@@ -112,11 +123,6 @@ class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
         self._gate.look()
         self._teller.tell()
         self._teller.beat(self._gate, worked_s)
-        # The stop of a new trade is placed in this turn, so the turn comes at once.
-        self._link.wait(LONGEST_WAIT_S if self._is_protected else 0.0)
-        self._is_protected = True
-        self._turn_began = time.monotonic()
-        self._read()
 
     def _read(self) -> None:
         trades = ledger.open_tags()
@@ -124,11 +130,11 @@ class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
         markets = {pair: symbol for pair in pairs if (symbol := self._symbol(pair))}
         try:
             seen, answer = self._link.turn(self._lease, list(markets.values()))
-            self._note_lease(answer)
-            self._note_halt(seen.halt)
         except RedisAway:
             self._desk.keep_exits_only()
             return
+        self._note_lease(answer)
+        self._note_halt(seen.halt)
         self._desk.take(markets, seen.signals, trades, _now_ms(), entries=self._lease.held)
 
     def _note_lease(self, answer: Answer) -> None:
@@ -146,7 +152,8 @@ class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
         if self._gate.learn(raw):
             self._teller.beat_soon()
         if (value := self._gate.halts.restored(raw)) is not None:
-            self._link.restore_halt(raw, value)
+            with suppress(RedisAway):  # it is tried again next turn
+                self._link.restore_halt(raw, value)
 
     def _symbol(self, pair: str) -> str:
         market = self.dp.market(pair)

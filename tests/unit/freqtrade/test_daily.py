@@ -81,6 +81,7 @@ def test_what_an_open_trade_brought_before_midnight_belongs_to_the_day_before(bo
     daily = DailyLoss(book, 0.06)
     book.open = {1}
     daily.mark(1, -100.0, MIDNIGHT - 1000)
+    daily.reached(1000.0, MIDNIGHT - 1000)
     daily.mark(1, -110.0, MIDNIGHT + 1000)
     # 1000 in cash and 100 lost in the trade: 900 at midnight, 10 lost since.
     assert not daily.reached(1000.0, MIDNIGHT + 1000)
@@ -93,7 +94,8 @@ def test_that_is_known_after_a_restart(book: Book) -> None:
     daily = DailyLoss(book, 0.06)
     book.open = {1}
     daily.mark(1, -100.0, MIDNIGHT - 1000)
-    daily.mark(1, -100.0, MIDNIGHT + 1000)
+    daily.reached(1000.0, MIDNIGHT - 1000)
+    daily.reached(1000.0, MIDNIGHT + 1000)
     later = DailyLoss(book, 0.06)
     later.mark(1, -110.0, NOON)
     assert not later.reached(1000.0, NOON)
@@ -104,8 +106,17 @@ def test_profit_not_seen_shortly_before_midnight_counts_as_a_whole(book: Book) -
     daily = DailyLoss(book, 0.06)
     book.open = {1}
     daily.mark(1, -100.0, MIDNIGHT - 150_001)
+    daily.reached(1000.0, MIDNIGHT - 1000)
     daily.mark(1, -110.0, MIDNIGHT + 1000)
     assert daily.reached(1000.0, MIDNIGHT + 1000)
+
+
+def test_clock_set_back_over_midnight_keeps_the_day(book: Book) -> None:
+    daily = DailyLoss(book, 0.06)
+    book.end(1, -60.0, MIDNIGHT + 1000)
+    assert daily.reached(940.0, MIDNIGHT + 1000)
+    assert daily.reached(940.0, MIDNIGHT - 1000)
+    assert book.kept == {}
 
 
 @given(

@@ -36,24 +36,22 @@ class DailyLoss:
     def __init__(self, book: Book, limit: float) -> None:
         self._book = book
         self._limit = limit
-        self._seen: dict[int, tuple[float, int]] = {}
+        self._seen: dict[int, dict[int, tuple[float, int]]] = {}  # day -> trade -> profit, when
         self._carried: dict[int, float] = {}
         self._day = -1
         self.result = 0.0
 
     def mark(self, trade_id: int, profit: float, now_ms: int) -> None:
-        """Note the profit that an open trade would have now."""
-        self._turn(now_ms)
-        self._seen[trade_id] = (profit, now_ms)
+        """Note the profit that an open trade would have now. Asks nobody, so it cannot fail."""
+        self._seen.setdefault(now_ms // DAY_MS, {})[trade_id] = (profit, now_ms)
 
     def reached(self, balance: float, now_ms: int) -> bool:
         """Whether the day's loss has come to the limit. `balance`: without open profits."""
         self._turn(now_ms)
         closed = self._book.closed_since(self._day * DAY_MS)
         still_open = set(self._book.open_ids())
-        for trade_id in self._seen.keys() - still_open:
-            del self._seen[trade_id]
-        profits = {trade_id: profit for trade_id, (profit, _) in self._seen.items()} | dict(closed)
+        seen = self._seen.get(self._day, {})
+        profits = {t: profit for t, (profit, _) in seen.items() if t in still_open} | dict(closed)
         self.result = sum(p - self._carried.get(trade_id, 0.0) for trade_id, p in profits.items())
         known = self._carried.keys() & (still_open | closed.keys())
         at_midnight = balance - sum(closed.values()) + sum(self._carried[t] for t in known)
@@ -61,10 +59,12 @@ class DailyLoss:
 
     def _turn(self, now_ms: int) -> None:
         day = now_ms // DAY_MS
-        if day == self._day:
+        if day <= self._day:
             return
         if self._day >= 0:
             since_ms = day * DAY_MS - SEEN_MS
-            self._book.carry(day, {t: p for t, (p, at) in self._seen.items() if at >= since_ms})
-        self._day = day
+            last = self._seen.get(day - 1, {})
+            self._book.carry(day, {t: profit for t, (profit, at) in last.items() if at >= since_ms})
         self._carried = dict(self._book.carried(day))
+        self._seen = {other: seen for other, seen in self._seen.items() if other >= day}
+        self._day = day
