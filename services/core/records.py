@@ -66,7 +66,7 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
 
     `price`: average fill price; `amount`: base coins; `stake`: margin in quote; `pnl`: net profit
     in quote, `pnl_ratio`: the same on the stake (closed only). `ts_ms`: time of the fill.
-    `signal_id` is that of the entry, also when the trade closes.
+    `signal_id` is that of the entry, also when the trade closes. `dry_run`: the money is simulated.
     """
 
     event: FillEvent
@@ -83,6 +83,7 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     pnl: float = 0.0
     pnl_ratio: float = 0.0
+    dry_run: bool = False
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):

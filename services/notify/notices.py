@@ -45,24 +45,27 @@ def of_fill(fill: Fill) -> Notice:
     base, _, quote = fill.pair.partition(":")[0].partition("/")
     key = f"{fill.event}:{fill.signal_id}:{fill.trade_id}"
     size = f"{plain(fill.amount)} {base} at {plain(fill.price)}, {plain(fill.leverage)}x"
+    # Nobody must take simulated trades for real ones.
+    mark = " (dry run)" if fill.dry_run else ""
     if fill.event == "opened":
         body = f"{size}, margin {fill.stake:.2f} {quote}, trade {fill.trade_id}"
-        return _notice(key, "opened", "info", "info", f"{side} opened", body, fill.ts_ms)
+        title = f"{side} opened{mark}"
+        return _notice(key, "opened", "info", "info", title, body, fill.ts_ms)
     if fill.event == "closed":
         reason = fill.reason.removeprefix(OWN_EXIT) or "no reason given"
-        body = f"{size}, {100 * fill.pnl_ratio:+.2f} % of the margin, {reason}, "
+        share = f"{100 * fill.pnl_ratio:+.2f} % of the margin"
         return _notice(
             key,
             "closed",
             "info",
             "success" if fill.pnl > 0 else "warning",
-            f"{side} closed, {fill.pnl:+.2f} {quote}",
-            f"{body}trade {fill.trade_id}",
+            f"{side} closed, {fill.pnl:+.2f} {quote}{mark}",
+            f"{size}, {share}, {reason}, trade {fill.trade_id}",
             fill.ts_ms,
             pnl=fill.pnl,
             currency=quote,
         )
-    title = f"{side} refused: {fill.reason or 'no reason given'}"
+    title = f"{side} refused: {fill.reason or 'no reason given'}{mark}"
     body = f"{plain(fill.leverage)}x at {plain(fill.price)}, signal {fill.signal_id}"
     return _notice(key, "refused", "info", "warning", title, body, fill.ts_ms)
 

@@ -46,7 +46,7 @@ class Notifier:
         outage: Outage,
     ) -> None:
         hours = quiet.parse(settings.notify_quiet_hours)
-        # Nobody must take simulated trades for real ones.
+        # Nobody must take a simulated market for the real one.
         mark = "Demo: " if settings.exchange_gateway else ""
         self._redis = redis
         self._couriers = [

@@ -237,6 +237,14 @@ def test_heartbeat_comes_from_the_loop(bot: Bot, runner: Runner) -> None:
     assert abs(heartbeat["ts_ms"] - time.time() * 1000) < 15_000
 
 
+def test_fills_and_refusals_say_that_the_money_is_simulated(bot: Bot, runner: Runner) -> None:
+    signal, unlike = runner.entry(), runner.entry("ETHUSDT", entry_price=1.0, stop_price=0.9)
+    runner.publish(signal)
+    runner.publish(unlike)
+    assert runner.fill(signal.signal_id, "opened").dry_run
+    assert runner.fill(unlike.signal_id, "rejected").dry_run
+
+
 def test_health_check_passes_on_the_running_bot_and_fails_elsewhere(bot: Bot) -> None:
     script = str(ROOT / "freqtrade" / "healthcheck.py")
 

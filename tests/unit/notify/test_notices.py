@@ -55,6 +55,15 @@ def test_a_refusal_names_its_reason_and_signal() -> None:
     assert notice.body == "3x at 0.0123405, signal 6f1c"
 
 
+def test_simulated_money_is_marked() -> None:
+    titles = [
+        of_fill(fill(dry_run=True)).title,
+        of_fill(fill(dry_run=True, event="closed")).title,
+        of_fill(fill(dry_run=True, event="rejected", reason="halted")).title,
+    ]
+    assert all(title.endswith(" (dry run)") for title in titles)
+
+
 def test_the_same_event_has_the_same_key_and_another_a_different_one() -> None:
     assert of_fill(fill()).key == of_fill(fill(price=1.0)).key
     keys = {

@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 from logging import getLogger
 
+import msgspec
+
 from aggr_server.log import kv
-from services.core.records import Heartbeat, Signal
+from services.core.records import Fill, Heartbeat, Signal
 from squeezeflow import fills, ledger
 from squeezeflow.alarms import Alarms
 from squeezeflow.desk import Desk
@@ -59,7 +61,7 @@ class Teller:
         self._settle_claims()
         try:
             for fill in self._desk.refusals():
-                self._link.refuse(fill, self._lease)
+                self._link.refuse(self._marked(fill), self._lease)
                 self._desk.reported(fill)
             for alert in self._alarms.waiting():
                 self._link.alert(alert)
@@ -115,9 +117,12 @@ class Teller:
         self._undelivered = len(waiting)
         for trade, key, fill in waiting:
             counter = "signals_executed" if fill.event == "opened" else None
-            ledger.mark(trade, key, self._link.send(fill, counter=counter))
+            ledger.mark(trade, key, self._link.send(self._marked(fill), counter=counter))
             self._undelivered -= 1
             _log.info("fill told %s", kv(event=fill.event, id=fill.signal_id, trade=fill.trade_id))
+
+    def _marked(self, fill: Fill) -> Fill:
+        return msgspec.structs.replace(fill, dry_run=self._dry_run)
 
     def _settle_claims(self) -> None:
         for signal in self._desk.unsettled(self._now_ms()):
@@ -130,7 +135,7 @@ class Teller:
 
     def _tell_failed(self, signal: Signal) -> bool:
         try:
-            self._link.send(fills.rejected(signal, "not_filled", self._now_ms()))
+            self._link.send(self._marked(fills.rejected(signal, "not_filled", self._now_ms())))
         except RedisAway:
             return False
         if not self._dry_run:
