@@ -135,7 +135,8 @@ def hold(folder: Path) -> int:
     """Keep any other process from `folder` for as long as the returned descriptor is open.
 
     Two of them on one database would each close the other's trades. The kernel lets go of the lock
-    when the process ends, however it does. Raises `Refused` naming the process that has it.
+    when the process ends, however it does. The name of the host tells containers apart, whose
+    processes have the same numbers. Raises `Refused` naming the process that has it.
     """
     path = folder / LOCK_FILE
     try:
@@ -145,14 +146,14 @@ def hold(folder: Path) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        holder = os.read(descriptor, 300).decode(errors="replace").strip() or "unknown"
         os.close(descriptor)
         raise Refused(
             f"process {holder} already trades with the data in {folder}. Stop it, or set "
             "FREQTRADE_DATA_DIR to another folder."
         ) from None
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    os.pwrite(descriptor, f"{os.getpid()} on {socket.gethostname()}\n".encode(), 0)
     return descriptor
 
 

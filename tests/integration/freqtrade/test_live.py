@@ -293,7 +293,7 @@ def test_second_process_on_the_same_data_is_refused(bot: Bot) -> None:
     )
     assert second.returncode == 78
     [line] = second.stderr.splitlines()
-    assert line.startswith(f"freqtrade: process {bot.pid} already trades with the data in ")
+    assert line.startswith(f"freqtrade: process {bot.pid} on ")
 
 
 def test_keys_stay_out_of_the_log(bot: Bot) -> None:

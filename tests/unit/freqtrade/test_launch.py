@@ -119,8 +119,8 @@ def test_second_process_on_the_same_data_is_refused_with_the_first_ones_pid(
         check=False,
     )
     assert second.stderr.splitlines()[-1].endswith(
-        f"process {os.getpid()} already trades with the data in {tmp_path}. Stop it, or set "
-        "FREQTRADE_DATA_DIR to another folder."
+        f"process {os.getpid()} on {socket.gethostname()} already trades with the data in "
+        f"{tmp_path}. Stop it, or set FREQTRADE_DATA_DIR to another folder."
     )
     os.close(lock)
     os.close(launch.hold(tmp_path))
@@ -129,7 +129,7 @@ def test_second_process_on_the_same_data_is_refused_with_the_first_ones_pid(
 def test_lock_of_a_dead_process_holds_nobody_up(tmp_path: Path) -> None:
     (tmp_path / launch.LOCK_FILE).write_text("1\n")
     os.close(launch.hold(tmp_path))
-    assert (tmp_path / launch.LOCK_FILE).read_text() == f"{os.getpid()}\n"
+    assert (tmp_path / launch.LOCK_FILE).read_text().startswith(f"{os.getpid()} on ")
 
 
 def test_login_is_handed_over_as_text(tmp_path: Path) -> None:
