@@ -34,7 +34,7 @@ COINS = ("BTC", "ETH")
 
 @pytest.fixture(autouse=True)
 def _fast() -> Iterator[None]:
-    clock.adjust("1700000000000*100")
+    clock.adjust("1700000000000*30")
     yield
     clock.adjust("")
 
