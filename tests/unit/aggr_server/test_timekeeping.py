@@ -25,8 +25,10 @@ class Time:
 
     def turn(self, due_ms: int, now_ms: int) -> None:
         assert now_ms >= due_ms
-        self.seconds += [closed.second for closed in self.builder.advance(now_ms)]
-        self.seen_ms.append(clock.now_ms())
+        closed = [closed.second for closed in self.builder.advance(now_ms)]
+        self.seconds += closed
+        # After a stall several seconds are closed at once.
+        self.seen_ms += [clock.now_ms()] * len(closed)
         self.changed.set()
 
     async def closes(self, second: int) -> None:
