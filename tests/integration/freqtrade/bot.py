@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -98,6 +99,7 @@ class Bot:
         self.port = free_port()
         self.environ = environ(folder, redis_port, exchange_url, self.port) | dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
+        self._ending = threading.Lock()
         self._http = requests.Session()
         self._http.auth = ("squeezeflow", PASSWORD)
 
@@ -107,9 +109,11 @@ class Bot:
         return (self.folder / "log").read_text(errors="replace")
 
     def start(self, timeout_s: float = 150.0) -> None:
-        """Start and wait until its loop turns."""
+        """Start and wait until its loop turns. One that another thread kills must end first."""
+        if self._process is not None:
+            self._process.wait(30)
         began = time.time()
-        with (self.folder / "log").open("ab") as log:
+        with self._ending, (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [str(START)], env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
@@ -210,15 +214,16 @@ class Bot:
         return last is not None and last >= int(since)
 
     def _end(self, number: int) -> int:
-        process, self._process = self._process, None
-        if process is None:
-            return 0
-        process.send_signal(number)
-        try:
-            return process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return process.wait()
+        with self._ending:
+            process, self._process = self._process, None
+            if process is None:
+                return 0
+            process.send_signal(number)
+            try:
+                return process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                return process.wait()
 
 
 class Runner:

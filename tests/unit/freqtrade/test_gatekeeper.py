@@ -48,11 +48,15 @@ class Venue:
     def __init__(self) -> None:
         self.is_blind = False
         self.strangers: list[str] = []
+        self.lacking: list[str] = []
         self.strays: list[str] = []
         self.bare: list[str] = []
 
     def unknown(self, open_trades: Sequence[Any]) -> list[str]:
         return self.strangers
+
+    def missing(self, open_trades: Sequence[Any]) -> list[str]:
+        return self.lacking
 
     def stray_stops(self, open_trades: Sequence[Any]) -> list[str]:
         return self.strays
@@ -126,6 +130,17 @@ def test_position_without_a_stop_halts_and_is_told(stage: Stage) -> None:
     stage.gate.look()
     assert stage.gate.reason(entry()) is None
     assert stage.gate.closed == ""
+
+
+def test_trade_the_exchange_does_not_hold_halts_and_is_told(stage: Stage) -> None:
+    stage.venue.lacking = ["long 0.3 BTC/USDT:USDT"]
+    stage.gate.look()
+    assert stage.gate.reason(entry()) == "missing_position"
+    assert stage.codes() == [("critical", "missing_position")]
+    assert stage.gate.closed == "not held on the exchange: long 0.3 BTC/USDT:USDT"
+    stage.venue.lacking = []
+    stage.gate.look()
+    assert stage.gate.reason(entry()) is None
 
 
 def test_stop_of_no_trade_halts_and_is_told(stage: Stage) -> None:

@@ -72,6 +72,9 @@ class Clock:
         return self.now_s
 
 
+EXIT = Order("sell", 0.5)
+
+
 def position(pair: str = BTC, side: str = "long", contracts: float = 0.5) -> dict[str, Any]:
     """A position as ccxt gives it."""
     return {"symbol": pair, "side": side, "contracts": contracts, "contractSize": 1.0}
@@ -249,6 +252,22 @@ def test_trade_without_a_stop_is_unprotected_once_the_grace_is_over(
     assert watch.unprotected(bare) == [BTC]
     assert watch.unprotected([Trade(), Trade(ETH)]) == []
     assert watch.unprotected(bare) == []
+
+
+def test_trade_the_exchange_does_not_hold_is_missing_once_the_grace_is_over(
+    watch: Watch, exchange: Exchange, clock: Clock
+) -> None:
+    trades = [Trade(), Trade(ETH, is_short=True), Trade("SOL/USDT:USDT", open_orders=[EXIT])]
+    exchange.positions = [position(contracts=0.2), position(ETH, "short")]
+    assert watch.missing(trades) == []
+    ask(watch, clock)
+    assert watch.missing(trades) == []
+    clock.now_s += GRACE_S
+    ask(watch, clock)
+    assert watch.missing(trades) == [f"long 0.3 {BTC}"]
+    exchange.positions = [position(), position(ETH, "short")]
+    ask(watch, clock)
+    assert watch.missing(trades) == []
 
 
 def test_stop_of_no_open_trade_is_a_stray_once_the_grace_is_over(

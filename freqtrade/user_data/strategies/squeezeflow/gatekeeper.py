@@ -44,6 +44,9 @@ class Venue(Protocol):
     def unknown(self, open_trades: Sequence[Any]) -> list[str]:
         """Those that no trade accounts for."""
 
+    def missing(self, open_trades: Sequence[Any]) -> list[str]:
+        """What trades hold and the exchange does not."""
+
     def stray_stops(self, open_trades: Sequence[Any]) -> list[str]:
         """Stops on the exchange that belong to no trade."""
 
@@ -90,6 +93,7 @@ class Gatekeeper:
         self._now_ms = now_ms
         self._look_due_ms = 0
         self._strangers: list[str] = []
+        self._missing: list[str] = []
         self._strays: list[str] = []
         self._unprotected: list[str] = []
         self._day_lost = False
@@ -103,6 +107,8 @@ class Gatekeeper:
             return text
         if self._strangers:
             return f"positions unknown to freqtrade: {', '.join(self._strangers)}"
+        if self._missing:
+            return f"not held on the exchange: {', '.join(self._missing)}"
         if self._strays:
             return f"stops unknown to freqtrade: {', '.join(self._strays)}"
         if self._unprotected:
@@ -133,6 +139,13 @@ class Gatekeeper:
                 self._strangers,
                 "no trade of freqtrade's accounts for {}: close them on the exchange, or import "
                 "them; no entries until then",
+            )
+            self._missing = self._venue.missing(trades)
+            self._tell(
+                "missing_position",
+                self._missing,
+                "freqtrade's trades hold {} and the exchange does not: reload the trade in FreqUI, "
+                "which looks its orders up there; no entries until then",
             )
             self._strays = self._venue.stray_stops(trades)
             self._tell(
@@ -183,6 +196,8 @@ class Gatekeeper:
     def _venue_doubt(self, signal: Signal) -> str | None:
         if self._strangers:
             return "unknown_position"
+        if self._missing:
+            return "missing_position"
         if self._strays:
             return "stray_stop"
         if self._unprotected:

@@ -125,6 +125,7 @@ class Watch:
         self._stops_rest = stops_rest
         self._stops = stops
         self._strangers: Doubts[Side] = Doubts()
+        self._missing: Doubts[Side] = Doubts()
         self._strays: Doubts[str] = Doubts()
         self._bare: Doubts[str] = Doubts()
         self._snapshot: Snapshot | None = None
@@ -166,6 +167,24 @@ class Watch:
         self._suspect(bool(extra))
         confirmed = self._strangers.confirmed(extra, self._now(), snapshot.asked_s)
         return [f"{side} {extra[pair, side]:.10g} {pair}" for pair, side in confirmed]
+
+    def missing(self, open_trades: Iterable[TradeView]) -> list[str]:
+        """What `open_trades` hold and the exchange does not, as `long 0.5 BTC/USDT:USDT`.
+
+        Such a trade is left when the answer to its exit was lost, or when it was closed by hand.
+        """
+        snapshot = self._snapshot
+        if snapshot is None:
+            return []
+        held = covered(trade for trade in open_trades if not trade.open_orders)
+        lacking = {
+            side: amount - snapshot.amounts.get(side, 0.0)
+            for side, amount in held.items()
+            if amount > snapshot.amounts.get(side, 0.0) * (1 + TOLERANCE)
+        }
+        self._suspect(bool(lacking))
+        confirmed = self._missing.confirmed(lacking, self._now(), snapshot.asked_s)
+        return [f"{side} {lacking[pair, side]:.10g} {pair}" for pair, side in confirmed]
 
     def stray_stops(self, open_trades: Iterable[TradeView]) -> list[str]:
         """Stops that belong to no open trade and would end a later one, as `7 BTC/USDT:USDT`.
