@@ -127,17 +127,16 @@ def test_after_the_loss_of_redis_nothing_old_is_entered_and_what_is_open_is_kept
     held = runner.entry()
     runner.publish(held)
     runner.fill(held.signal_id, "opened")
-    ended = runner.entry()
     bot_redis.kill()
     bot_redis.start()
-    leave_behind(runner.redis, ended)
+    leave_behind(runner.redis, held)
     bot.let_turn()
     assert [t["enter_tag"] for t in bot.open_trades()] == [f"sf:{held.signal_id}"]
     runner.publish(runner.close(held))
     runner.fill(held.signal_id, "closed")
-    leave_behind(runner.redis, ended)
-    bot.let_turn()
-    assert not bot.trades_of(ended.signal_id)
-    leave_behind(runner.redis, held)
-    bot.let_turn()
+    outlived = runner.entry()
+    for signal in (held, outlived):
+        leave_behind(runner.redis, signal)
+        bot.let_turn()
     assert len(bot.trades_of(held.signal_id)) == 1
+    assert not bot.trades_of(outlived.signal_id)
