@@ -20,14 +20,18 @@ from tests.integration.servers import RedisServer
 pytestmark = pytest.mark.timeout(240)
 SYMBOL = "ETHUSDT"
 ENTRY_STEPS = [
-    ("claim", Loss.REQUEST, 1),
-    ("claim", Loss.ANSWER, 0),
-    ("order", Loss.REQUEST, 0),
-    ("opened", Loss.REQUEST, 1),
-    ("opened", Loss.ANSWER, 1),
+    pytest.param("claim", Loss.REQUEST, 1, id="before-claim"),
+    pytest.param("claim", Loss.ANSWER, 0, id="after-claim"),
+    pytest.param("order", Loss.REQUEST, 0, id="ordering"),
+    pytest.param("opened", Loss.REQUEST, 1, id="before-telling"),
+    pytest.param("opened", Loss.ANSWER, 1, id="after-telling"),
 ]
 """Step, what of it gets lost with the process, trades that come of the signal in the end."""
-EXIT_STEPS = [("order", Loss.REQUEST), ("closed", Loss.REQUEST), ("closed", Loss.ANSWER)]
+EXIT_STEPS = [
+    pytest.param("order", Loss.REQUEST, id="ordering"),
+    pytest.param("closed", Loss.REQUEST, id="before-telling"),
+    pytest.param("closed", Loss.ANSWER, id="after-telling"),
+]
 
 
 @pytest.fixture(scope="module")
