@@ -99,6 +99,40 @@ async def test_a_position_that_is_gone_ends_with_the_outcome_of_the_trade_histor
     )
 
 
+async def test_a_trade_that_a_restored_backup_opens_again_is_adopted_and_ends_again(
+    connections: Connections, redis: Redis, influx: InfluxClient, tmp_path: Path
+) -> None:
+    tape = Tape("S5")
+    begin = SIGNAL_AT - 5
+    await store(influx, tape, 0, begin)
+    async with (
+        FreqtradeDouble() as double,
+        runner_of(double, connections, tape, tmp_path) as runner,
+    ):
+        await runner.start(begin)
+        await eventually(lambda: not runner.app.desk.portfolio.problem)
+        await runner.play(begin + 1, SIGNAL_AT + 1)
+        signal = await runner.until_shown()
+        assert signal is not None
+        await runner.fill("opened", signal)
+        await eventually(lambda: runner.btc.engine.state is State.IN_POSITION)
+        await runner.fill("closed", signal, pnl=-1.0, pnl_ratio=-0.02, reason="force_exit")
+        await eventually(lambda: runner.btc.engine.state is State.COOLDOWN)
+        again = trade(
+            trade_id=1,
+            open_timestamp=runner.now_ms,
+            open_fill_timestamp=runner.now_ms,
+            enter_tag=f"sf:{signal.signal_id}",
+        )
+        double.opened = [again]
+        runner.app.reconciler.ask()
+        await eventually(lambda: runner.btc.engine.state is State.IN_POSITION)
+        await runner.fill("closed", signal, pnl=2.0, pnl_ratio=0.04, reason="force_exit")
+        await eventually(lambda: runner.btc.engine.state is State.COOLDOWN)
+    (row,) = await influx.query("SELECT outcome, pnl FROM strategy_signals")
+    assert (row["outcome"], row["pnl"]) == ("profitable", 2.0)
+
+
 @pytest.mark.parametrize("status", [503, 401])
 async def test_no_entry_while_the_portfolio_is_not_known(
     connections: Connections, redis: Redis, influx: InfluxClient, tmp_path: Path, status: int
