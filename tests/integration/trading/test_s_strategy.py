@@ -37,7 +37,7 @@ async def unacknowledged(redis: Redis, count: int) -> None:
 
 
 @pytest.mark.parametrize("rounds", [2, pytest.param(100, marks=pytest.mark.slow)])
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 async def test_s2_a_fill_read_by_a_consumer_that_dies_has_one_outcome(
     connections: Connections, redis: Redis, influx: InfluxClient, tmp_path: Path, rounds: int
 ) -> None:
