@@ -239,7 +239,7 @@ def main(extra: list[str]) -> int:
 
     if not sys.stderr.isatty():
         # freqtrade would break its log lines at 200 characters.
-        os.environ.setdefault("COLUMNS", LOG_COLUMNS)
+        os.environ["COLUMNS"] = LOG_COLUMNS
     from freqtrade.main import main as freqtrade  # takes a second to import
 
     try:
