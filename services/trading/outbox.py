@@ -179,18 +179,20 @@ class Outbox:
         """Write what waits, in one transaction. Raises `redis.exceptions.RedisError`."""
         async with self._writing:
             slips, self._slips = self._slips, {}
+            turned, self._turned = self._turned, False
             self._under_way = dict(slips)
             try:
-                await self._write(slips)
+                await self._write(slips, turned=turned)
             except BaseException:
+                self._turned = self._turned or turned
                 for symbol, slip in slips.items():
                     self._put_back(symbol, slip)
                 raise
             finally:
                 self._under_way = {}
 
-    async def _write(self, slips: dict[str, Slip]) -> None:
-        now_ms, turned = self._now_ms(), self._turned
+    async def _write(self, slips: dict[str, Slip], *, turned: bool) -> None:
+        now_ms = self._now_ms()
         routine = turned and self._routine_in <= 0
         alerts, counts = list(self._alerts), self._due_counts(routine=routine)
         if turned and self._refresh:
@@ -206,7 +208,6 @@ class Outbox:
         commands += _common(alerts, counts, now_ms if routine else None)
         answers = await transact(self._redis, commands)
         # Only now is it written; what came in meanwhile stays for the next time.
-        self._turned = self._turned and not turned
         if turned:
             self._routine_in = ROUTINE_TURNS - 1 if routine else self._routine_in - 1
         self._counts -= counts

@@ -194,13 +194,18 @@ class Exchange:
 
 
 class Stage:
-    """Feeds every given Redis, and InfluxDB, with the same seconds while they pass."""
+    """Feeds every given Redis, and InfluxDB, with the same seconds while they pass.
 
-    def __init__(self, influx: InfluxClient, tapes: list[Tape], *redises: Redis) -> None:
+    `fills`: whether each published signal is filled, too.
+    """
+
+    def __init__(
+        self, influx: InfluxClient, tapes: list[Tape], *redises: Redis, fills: bool = True
+    ) -> None:
         self._influx = influx
         self._tapes = tapes
         self._redises = redises
-        self.exchanges = [Exchange(redis) for redis in redises]
+        self.exchanges = [Exchange(redis) for redis in redises] if fills else []
         self._seq = 0
         self.started: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []

@@ -64,6 +64,26 @@ async def test_a_signal_is_published_once_though_the_answer_was_lost(
     assert await redis.get(names.stat("signals_published")) == b"1"
 
 
+async def test_what_is_told_while_the_turn_before_is_written_is_a_turn_of_its_own(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox, signal = Outbox(redis, now_ms=lambda: 1_000), a_signal()
+    written: list[list[str]] = []
+    outbox.on_written = lambda signals: written.append([s.signal_id for s in signals])
+
+    async def decide_meanwhile(redis: Redis, commands: Sequence[Command]) -> list[Any]:
+        monkeypatch.undo()
+        outbox.announce(signal)
+        outbox.turn()
+        return await transact(redis, commands)
+
+    monkeypatch.setattr("services.trading.outbox.transact", decide_meanwhile)
+    outbox.turn()
+    await outbox.flush()
+    await outbox.flush()
+    assert written == [[], [signal.signal_id]]
+
+
 async def test_s10_a_replica_that_lost_its_lease_changes_nothing(redis: Redis) -> None:
     signal = a_signal()
     old, new = (Leases(redis, [signal.symbol], name) for name in ("old", "new"))

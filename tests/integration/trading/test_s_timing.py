@@ -150,7 +150,7 @@ async def test_S6_a_bar_becomes_a_signal_and_a_signal_an_order_in_time(
     executor = Executor(redis, SYMBOLS, lambda: time.time_ns() // 1_000_000, fill=False)
     values = {name: getattr(connections, name) for name in connections.__struct_fields__}
     monitor = PerformanceMonitor(ServiceSettings(**values))
-    async with Stage(influx, tapes, redis):
+    async with Stage(influx, tapes, redis, fills=False):
         replica.start()
         polling = asyncio.create_task(executor.run())
 
