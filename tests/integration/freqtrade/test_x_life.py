@@ -16,7 +16,7 @@ from tests.integration.freqtrade.exchange import Exchange
 from tests.integration.freqtrade.life import INSTRUMENTS, PRICES, WHITELIST, Life, LiveTape, on
 from tests.integration.servers import RedisServer
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
 STAKE = 100.0
 
 
