@@ -12,14 +12,20 @@ def run(engine: SymbolEngine, seconds: Iterable[Second]) -> Iterator[Event]:
     """All events, in order; every fill happens in the second of its decision at its close."""
     trades = 0
     for second in seconds:
-        closing: Exit | None = None
-        for event in engine.step(second):
+        for event in step(engine, second, trades + 1):
+            trades += isinstance(event, Entry)
             yield event
-            if isinstance(event, Entry):
-                trades += 1
-                yield from engine.accept(f"{event.setup_id}:{trades}")
-                yield from engine.filled(event.t, trades, event.entry_price)
-            elif isinstance(event, Exit):
-                closing = event
-        if closing is not None:
-            yield from engine.position_closed(closing.t, closing.reason)
+
+
+def step(engine: SymbolEngine, second: Second, trade_id: int) -> Iterator[Event]:
+    """The events of one second; an entry in it becomes trade `trade_id`, an exit ends its trade."""
+    closing: Exit | None = None
+    for event in engine.step(second):
+        yield event
+        if isinstance(event, Entry):
+            yield from engine.accept(f"{event.setup_id}:{trade_id}")
+            yield from engine.filled(event.t, trade_id, event.entry_price)
+        elif isinstance(event, Exit):
+            closing = event
+    if closing is not None:
+        yield from engine.position_closed(closing.t, closing.reason)

@@ -10,7 +10,8 @@ import numpy as np
 
 from services.strategy.block import Block
 from services.strategy.engine import SymbolEngine
-from services.strategy.types import Entry, Event, Exit
+from services.strategy.run import step
+from services.strategy.types import Entry, Event
 from tests.unit.strategy.scenarios import Floats, Market, noise
 
 DAY_S = 86_400
@@ -103,17 +104,9 @@ def decide(engine: SymbolEngine, market: Market) -> Iterator[Event]:
         piece_s = min(LAST_PIECE_S, 2 * piece_s) if taken == count else FIRST_PIECE_S
         if count and taken == count:
             continue
-        closing: Exit | None = None
-        for event in engine.step(whole.second(t - whole.t)):
+        for event in step(engine, whole.second(t - whole.t), trades + 1):
+            trades += isinstance(event, Entry)
             yield event
-            if isinstance(event, Entry):
-                trades += 1
-                yield from engine.accept(f"{event.setup_id}:{trades}")
-                yield from engine.filled(event.t, trades, event.entry_price)
-            elif isinstance(event, Exit):
-                closing = event
-        if closing is not None:
-            yield from engine.position_closed(closing.t, closing.reason)
         t += 1
 
 
