@@ -53,14 +53,14 @@ class Page:
         return len(markets) == 2 and all(market["complete"] for market in markets)
 
     async def traded(self, symbol: str, market: str, *prices: float) -> int:
-        """Trade in one second, which is returned when its bar is out."""
+        """Trade, and return the second of the last trade when its bar is out."""
         for price in prices:
-            await self.venue.trade(symbol, now_s() * 1000, price, 2.0, True)
-        second = now_s()
+            second = now_s()
+            await self.venue.trade(symbol, second * 1000, price, 2.0, True)
 
         def out() -> bool:
             bars = [b for m in self.listener.messages for b in (*m.bars, *m.amended)]
-            return any(b.market == market and second - 1 <= b.time <= second for b in bars)
+            return any(b.market == market and b.time == second for b in bars)
 
         await until(out)
         return second
