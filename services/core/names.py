@@ -20,6 +20,8 @@ ALERTS_MAXLEN = 2_000
 INCIDENTS = f"{PREFIX}:incidents"
 STATUS = f"{PREFIX}:status"
 OI_CHANNEL = f"{PREFIX}:oi"
+VIEWS = f"{PREFIX}:views"
+"""Channel: what the strategy sees, `views.Views` each second, while anybody listens."""
 REPLICAS = f"{PREFIX}:replicas"
 LEASE_GRACE = f"{PREFIX}:lease_grace"
 SLOTS = f"{PREFIX}:slots"
