@@ -37,10 +37,14 @@ class Health:
         """Look at every service once."""
         self._newest = await self._checker.check_all()
 
-    def application(self) -> web.Application:
-        """The pages."""
-        application = web.Application()
+    def add_routes(self, application: web.Application) -> None:
+        """Answer `/health`."""
         application.router.add_get("/health", self._health)
+
+    def application(self) -> web.Application:
+        """The pages, where no other page is built around them."""
+        application = web.Application()
+        self.add_routes(application)
         application.router.add_get("/", self._page)
         return application
 
