@@ -130,3 +130,8 @@ def notified(channel: str) -> str:
 def open_interest(base: str) -> str:
     """Hash exchange -> `OpenInterest` as JSON, one per base symbol."""
     return f"{PREFIX}:oi:{base}"
+
+
+def open_interest_total(base: str) -> str:
+    """The sum over venues with each one's share, `OpenInterestTotal` as JSON."""
+    return f"{PREFIX}:oi_total:{base}"

@@ -127,11 +127,31 @@ class Halt(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class OpenInterest(msgspec.Struct, frozen=True, kw_only=True):
-    """One venue's open interest in one base symbol, perpetuals only, one-sided.
+OpenInterestUnit = Literal["base", "contracts", "usd"]
 
-    `coins`: in base coins, which is what the strategy uses. `usd`: `coins` times `price`.
-    `raw`/`unit`: as the venue published it.
+
+class ContractInterest(msgspec.Struct, frozen=True, kw_only=True):
+    """Open interest of one perpetual, one-sided. Fields as in `OpenInterest`.
+
+    `contract`: its name at the venue. `linear`: margined in dollars, otherwise in the coin.
+    """
+
+    contract: str
+    linear: bool
+    ts_ms: int
+    coins: float
+    usd: float
+    price: float
+    raw: float
+    unit: OpenInterestUnit
+
+
+class OpenInterest(msgspec.Struct, frozen=True, kw_only=True):
+    """One venue's open interest in one base symbol, one-sided: the sum over its perpetuals.
+
+    `ts_ms`: the venue's time of the oldest of them. `coins`: in base coins, which is what the
+    strategy uses. `usd`: `coins` times `price`. `raw`/`unit`: as the venue published it, of a
+    venue with several perpetuals only in `contracts`, because their units differ.
     """
 
     exchange: str
@@ -140,5 +160,41 @@ class OpenInterest(msgspec.Struct, frozen=True, kw_only=True):
     coins: float
     usd: float
     price: float
-    raw: float
-    unit: Literal["base", "contracts", "usd"]
+    raw: float | None = None
+    unit: OpenInterestUnit | None = None
+    contracts: list[ContractInterest] = []
+
+
+class OpenInterestShare(msgspec.Struct, frozen=True, kw_only=True):
+    """A venue in a sum. `ts_ms`: the venue's time of the value.
+
+    `change_24h`: of the coins over 24 hours, as a fraction; None without that history. `carried`:
+    the venue's last poll brought nothing, this is its last value. `held`: it did, but a jump that
+    is not believed yet; this is the value before it.
+    """
+
+    exchange: str
+    coins: float
+    usd: float
+    price: float
+    ts_ms: int
+    change_24h: float | None = None
+    carried: bool = False
+    held: bool = False
+
+
+class OpenInterestTotal(msgspec.Struct, frozen=True, kw_only=True):
+    """Open interest of a base symbol summed over `venues`, with every venue's share.
+
+    `ts_ms`: when the sum was taken. `missing`: venues that list such a perpetual and have no
+    value younger than half an hour; while there are any, `coins` and `usd` are only a part.
+    `change_24h`: of the coins, over the venues known at both times; None without any.
+    """
+
+    base: str
+    ts_ms: int
+    coins: float
+    usd: float
+    change_24h: float | None
+    venues: list[OpenInterestShare]
+    missing: list[str]
