@@ -22,6 +22,8 @@ STATUS = f"{PREFIX}:status"
 OI_CHANNEL = f"{PREFIX}:oi"
 VIEWS = f"{PREFIX}:views"
 """Channel: what the strategy sees, `views.Views` each second, while anybody listens."""
+READINGS = f"{PREFIX}:readings"
+"""Hash `name:subject` -> `readings.Reading` as JSON: what system-monitor measured last."""
 REPLICAS = f"{PREFIX}:replicas"
 LEASE_GRACE = f"{PREFIX}:lease_grace"
 SLOTS = f"{PREFIX}:slots"
@@ -45,6 +47,8 @@ HOST_MEASUREMENT = "host_stats"
 DISK_MEASUREMENT = "disk_stats"
 HEALTH_MEASUREMENT = "service_health"
 ALERTS_MEASUREMENT = "system_alerts"
+READINGS_MEASUREMENT = "readings"
+"""Tags name, subject; field value."""
 
 
 def signal(symbol: str) -> str:
