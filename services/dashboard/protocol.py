@@ -2,12 +2,18 @@
 
 The browser sends `Watch`. Every message has `type` (its class in snake case). A block is sent once
 after `Watch`, then whenever it has changed; `ts_ms` says when its content was measured, so that the
-page can show the age of everything. Prices: quote per base; flows and volumes: quote USD; times:
+page can show the age of everything. A block that was measured again and is the same is not sent
+again: `Fresh` gives its new `ts_ms`. Prices: quote per base; flows and volumes: quote USD; times:
 UTC seconds (`t`) or milliseconds (`_ms`).
+
+The server closes the websocket with a code of `Close` and a reason in words. `/api/history` and all
+else but `/health` answer 401 without a login; the page then goes to `/login`. `POST /logout` ends
+the session.
 """
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Any
 
 import msgspec
@@ -15,6 +21,21 @@ import msgspec
 from services.core.records import Alert
 from services.core.views import View
 from services.monitor.states import ServiceState
+
+
+class Close(IntEnum):
+    """Why the server closed the websocket. Try again at once, or after a while, or log in."""
+
+    GOING_AWAY = 1001
+    """The server ends or starts anew: try again after a while."""
+    TOO_SLOW = 4008
+    """The browser did not take the messages in time: try again at once."""
+    BAD_MESSAGE = 4400
+    """What the browser sent is not understood, or no such symbol."""
+    LOGIN = 4401
+    """There is no login, or not any more: go to `/login`."""
+    TOO_MANY = 4429
+    """Too many pages are open: try again after a while."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
@@ -30,7 +51,9 @@ class Watch(msgspec.Struct, frozen=True):
 class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     """First message. `steps`: bar lengths of `/api/history`, seconds, ascending.
 
-    `mode`: live, paper or demo; `unsafe`: True while orders are real money.
+    `mode`: demo while the exchanges are simulated, else live. `real_money`: whether freqtrade
+    trades with it, None if that is not known yet (`Trades` tells it later). `login`: there is a
+    login, so that the page offers to end it.
     """
 
     version: str
@@ -39,7 +62,26 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     execution_exchange: str
     steps: list[int]
     mode: str
-    real_money: bool
+    real_money: bool | None
+    login: bool = False
+
+
+class Fresh(Message, frozen=True, kw_only=True, tag="fresh"):
+    """Block `block` (the `type` of its messages) of `symbol` (empty: of no symbol in particular)
+    was measured again at `ts_ms` and is what it was."""
+
+    block: str
+    symbol: str
+    ts_ms: int
+
+
+class Revised(Message, frozen=True, kw_only=True, tag="revised"):
+    """The watched symbol's past has changed from second `from_t` on, by more than single seconds:
+    ask for its history again."""
+
+    symbol: str
+    ts_ms: int
+    from_t: int
 
 
 class Flow(msgspec.Struct, frozen=True):
@@ -54,7 +96,7 @@ class Flow(msgspec.Struct, frozen=True):
 class Second(Message, frozen=True, kw_only=True, tag="second"):
     """A closed second of the watched symbol; a later message with the same `t` replaces it.
 
-    `bar`: open, high, low, close of the reference market, None before its first trade.
+    `bar`: open, high, low, close of the reference market, None if it did not trade in it.
     `spot`, `perp`: taker buy minus taker sell over all markets of the kind. `lbuy`, `lsell`:
     notional of forced buy and sell orders.
     """
@@ -72,13 +114,17 @@ class Second(Message, frozen=True, kw_only=True, tag="second"):
 
 
 class Venues(Message, frozen=True, kw_only=True, tag="venues"):
-    """Volume by venue over the last minute, quarter of an hour and four hours, until `t`."""
+    """Volume by venue over the last minute, quarter of an hour and four hours, second `t` included.
+
+    `flows`: by length of time, `60`, `900`, `14400`, the largest first. `since`: the first second
+    in the sum; that of the longest is the start of a minute.
+    """
 
     symbol: str
     ts_ms: int
     t: int
     flows: dict[str, list[Flow]]
-    """By length of time: `60`, `900`, `14400`."""
+    since: dict[str, int] = {}
 
 
 class BoardRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,7 +230,8 @@ class TradeRow(msgspec.Struct, frozen=True, kw_only=True):
 class Trades(Message, frozen=True, kw_only=True, tag="trades"):
     """Positions and the last 50 outcomes, as freqtrade told at `ts_ms`; `problem`: why it did not.
 
-    `equity`, `profit_today`: in `currency`, None if not known. `halted`: the kill switch.
+    `equity`, `profit_today`: in `currency`, None if not known. `halted`: the kill switch, None if
+    not known. `real_money`: False in dry-run, None if not known.
     """
 
     ts_ms: int
@@ -194,8 +241,9 @@ class Trades(Message, frozen=True, kw_only=True, tag="trades"):
     currency: str
     equity: float | None
     profit_today: float | None
-    halted: bool
+    halted: bool | None
     halted_reason: str
+    real_money: bool | None = None
 
 
 class Spark(msgspec.Struct, frozen=True):
