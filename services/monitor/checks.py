@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from msgspec.structs import replace
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as NotConnected
@@ -27,6 +28,8 @@ HEARTBEAT_MAX_S = names.HEARTBEAT_TTL_S
 TRADING_LOOP_MAX_S = 60
 FULL = 0.95
 """Share of its memory from which on Redis counts as full."""
+
+_REDIS_FIGURES = ("used_memory", "maxmemory")
 
 Check = Callable[[], Awaitable[ServiceState]]
 
@@ -87,7 +90,8 @@ class Checker:
             return self._down("redis", f"cannot connect to {address}")
         except RedisError as error:
             return self._down("redis", _text(error))
-        took_ms = (time.perf_counter() - start) * 1000
+        took_ms = _since_ms(start)
+        figures = {name: memory[name] for name in _REDIS_FIGURES if name in memory}
         if persistence.get("aof_last_write_status", "ok") != "ok":
             return _degraded(
                 "the append-only file cannot be written", "free disk space for Redis' data"
@@ -97,7 +101,8 @@ class Checker:
                 f"its memory of {memory['maxmemory'] / 1e6:.0f} MB is full, keys are thrown out",
                 "raise REDIS_MAXMEMORY, or find out with redis-cli --bigkeys what fills it",
             )
-        return _up(f"answered in {took_ms:.1f} ms")
+        state = _up(f"answered in {took_ms:.1f} ms")
+        return replace(state, answer_ms=took_ms, figures=figures)
 
     async def _check_influx(self) -> ServiceState:
         start = time.perf_counter()
@@ -107,13 +112,13 @@ class Checker:
             return self._down("aggr-influx", _text(error))
         except InfluxError as error:
             return self._down("aggr-influx", _text(error), "correct INFLUX_PASSWORD")
-        took_ms = (time.perf_counter() - start) * 1000
+        took_ms = _since_ms(start)
         database = self._settings.influx_database
         if database not in {row["name"] for row in rows}:
             return _degraded(
                 f"database {database} does not exist", "run python -m services.influx_init"
             )
-        return _up(f"answered a query in {took_ms:.1f} ms")
+        return replace(_up(f"answered a query in {took_ms:.1f} ms"), answer_ms=took_ms)
 
     async def _check_collector(self) -> ServiceState:
         return await self._check_page("aggr-server", f"{self._settings.aggr_server_url}/health")
@@ -125,19 +130,24 @@ class Checker:
         return await self._check_page("simulator", f"{gateway}/health")
 
     async def _check_page(self, service: str, url: str) -> ServiceState:
+        start = time.perf_counter()
         status, document = await self._get(url)
         if status == 0:
             return self._down(service, document)
+        took_ms = _since_ms(start)
         summary = _summary(document)
         if status != 200:
             return self._down(service, summary or f"its health page answers {status}")
         if isinstance(document, dict) and document.get("status") == "degraded":
-            return _degraded(summary, self._look(service))
-        return _up(f"its health page answers {summary or 'well'}")
+            return replace(_degraded(summary, self._look(service)), answer_ms=took_ms)
+        state = _up(f"its health page answers {summary or 'well'}")
+        return replace(state, answer_ms=took_ms)
 
     async def _check_freqtrade(self) -> ServiceState:
         base = f"{self._settings.freqtrade_api_url.rstrip('/')}/api/v1"
+        start = time.perf_counter()
         status, document = await self._get(f"{base}/ping")
+        took_ms = _since_ms(start)
         if status != 200:
             return self._down("freqtrade", document if status == 0 else f"ping answers {status}")
         status, document = await self._get(f"{base}/health", login=True)
@@ -154,7 +164,7 @@ class Checker:
                 detail=f"its trading loop stands still for {age_ms // 1000} s",
                 remedy=self._look("freqtrade"),
             )
-        return _up("its trading loop turns", age_ms)
+        return replace(_up("its trading loop turns", age_ms), answer_ms=took_ms)
 
     async def _check_heartbeat(self, service: str) -> ServiceState:
         try:
@@ -183,9 +193,10 @@ class Checker:
                 detail=beat.status,
                 remedy=self._look(service),
                 figures=beat.details,
+                cycle_ms=beat.cycle_ms,
             )
         turning = _up(f"its loop turns in {beat.cycle_ms:.1f} ms", age_ms)
-        return msgspec.structs.replace(turning, figures=beat.details)
+        return replace(turning, figures=beat.details, cycle_ms=beat.cycle_ms)
 
     def _check_file(self, service: str) -> ServiceState:
         """Redis is away: the heartbeat file tells, where services share a host."""
@@ -256,6 +267,10 @@ def _text(error: BaseException) -> str:
         reason = os.strerror(cause.os_error.errno) if cause.os_error.errno else "no such host"
         return f"cannot connect to {cause.host}:{cause.port} ({reason})"
     return (" ".join(str(error).split()) or type(error).__name__)[:200]
+
+
+def _since_ms(start: float) -> float:
+    return (time.perf_counter() - start) * 1000
 
 
 def _now_ms() -> int:

@@ -12,13 +12,17 @@ State = Literal["up", "degraded", "down"]
 class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
     """`age_ms`: age of the newest proof of work, None if there is none. `detail`: the proof, or
     what is wrong. `remedy`: what to do; empty if all is well. `figures`: what the service says of
-    itself in its heartbeat, such as the strategy's states, coverage and warm-up."""
+    itself in its heartbeat, such as the strategy's states, coverage and warm-up; of Redis, what
+    its INFO says. `answer_ms`: how long its answer took, `cycle_ms`: the last turn of its loop;
+    None where it is not asked, or has no loop that tells."""
 
     state: State
     age_ms: int | None
     detail: str
     remedy: str = ""
     figures: dict[str, Any] = {}
+    answer_ms: float | None = None
+    cycle_ms: float | None = None
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
