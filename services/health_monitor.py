@@ -14,6 +14,7 @@ from services.core.rounds import repeat
 from services.core.service import Pulse
 from services.core.settings import MonitorSettings
 from services.monitor.checks import Checker
+from services.monitor.facts import FactsReader
 from services.monitor.web import Health
 
 NAME = "health-monitor"
@@ -27,7 +28,7 @@ async def main(settings: MonitorSettings, stop: asyncio.Event) -> None:
     pulse = Pulse(NAME, settings, redis)
     async with InfluxClient(settings) as influx:
         checker = Checker(settings, redis, influx)
-        health = Health(checker)
+        health = Health(checker, FactsReader(redis))
         runner = web.AppRunner(health.application(), access_log=None)
         try:
             await runner.setup()
