@@ -70,6 +70,9 @@ def status(collector: Collector) -> tuple[str, dict[str, object]]:
     markets = collector.markets.values()
     return "; ".join(failures + troubles)[:200] or "ok", {
         "cycle_ms": collector.lag_ms,
+        # From one collector's heartbeat a monitor knows how many there must be.
+        "shard": collector.shard.index,
+        "shards": collector.shard.count,
         "markets": len(markets),
         "feeds_live": sum(feed.is_live for feed in collector.feeds),
         "feeds": len(collector.feeds),

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as NotConnected
 
+from aggr_server import wire
 from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable
 from services.core import names
 from services.core.records import Heartbeat
@@ -28,6 +29,8 @@ HEARTBEAT_MAX_S = names.HEARTBEAT_TTL_S
 TRADING_LOOP_MAX_S = 60
 FULL = 0.95
 """Share of its memory from which on Redis counts as full."""
+
+COLLECTOR = "aggr-server"
 
 _REDIS_FIGURES = ("used_memory", "maxmemory")
 
@@ -43,10 +46,11 @@ class Checker:
         self._influx = influx
         self._session: aiohttp.ClientSession | None = None
         self._last_seen_ms: dict[str, int] = {}
+        self._further: list[str] = []
         self._checks: dict[str, Check] = {
             "redis": self._check_redis,
             "aggr-influx": self._check_influx,
-            "aggr-server": self._check_collector,
+            COLLECTOR: self._check_collector,
             "freqtrade": self._check_freqtrade,
             "simulator": self._check_simulator,
         }
@@ -62,10 +66,37 @@ class Checker:
         return service not in self._checks
 
     async def check_all(self) -> Overview:
-        """Every service of the stack; takes at most `TIMEOUT_S`."""
-        services = self._settings.stack_services
-        states = await asyncio.gather(*(self.check(service) for service in services))
-        return overview(dict(zip(services, states, strict=True)), _now_ms())
+        """Every service of the stack; takes at most `TIMEOUT_S`, the first time twice that."""
+        services = [*self._settings.stack_services, *self._further]
+        states, further = await asyncio.gather(
+            asyncio.gather(*map(self.check, services)), self._further_collectors()
+        )
+        seen = dict(zip(services, states, strict=True))
+        # Only the first look does not know of them yet.
+        new = [service for service in further if service not in seen]
+        seen.update(zip(new, await asyncio.gather(*map(self.check, new)), strict=True))
+        self._further = further
+        return overview(
+            {name: seen[name] for name in (*self._settings.stack_services, *further)}, _now_ms()
+        )
+
+    async def _further_collectors(self) -> list[str]:
+        """Where several collectors share the markets, those beyond the first, as it or the second
+        tells; what was told last while neither can be asked."""
+        if COLLECTOR not in self._settings.stack_services:
+            return []
+        keys = (wire.HEARTBEAT_KEY, f"{wire.HEARTBEAT_KEY}-2")
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                beats = await self._redis.mget(keys)
+            told = [msgspec.json.decode(beat, type=Heartbeat) for beat in beats if beat is not None]
+        except (RedisError, TimeoutError, msgspec.MsgspecError):
+            return self._further  # what is wrong shows where each of them is checked
+        if not told:
+            return self._further
+        count = max(told, key=lambda beat: beat.ts_ms).details.get("shards", 1)
+        further = (f"{COLLECTOR}-{index}" for index in range(2, count + 1))
+        return [name for name in further if name not in self._settings.stack_services]
 
     async def check(self, service: str) -> ServiceState:
         """One service; never raises for one that is down."""
@@ -121,7 +152,7 @@ class Checker:
         return replace(_up(f"answered a query in {took_ms:.1f} ms"), answer_ms=took_ms)
 
     async def _check_collector(self) -> ServiceState:
-        return await self._check_page("aggr-server", f"{self._settings.aggr_server_url}/health")
+        return await self._check_page(COLLECTOR, f"{self._settings.aggr_server_url}/health")
 
     async def _check_simulator(self) -> ServiceState:
         gateway = self._settings.exchange_gateway
