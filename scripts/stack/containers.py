@@ -52,7 +52,7 @@ class ContainerStack:
             ("freqtrade", "Trades (freqtrade)", 8080, "", login),
             ("freqtrade-ui", "FreqUI by itself", 80, "", login),
             ("aggr-server", "Collector", 3000, "/health", ""),
-            ("aggr-chronograf", "Chronograf", 8888, "", ""),
+            ("aggr-chronograf", "Dashboards (Chronograf)", 8888, "/sources/0/dashboards", ""),
         )
         pages_at = published(self.project.config())
         return tuple(
