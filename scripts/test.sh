@@ -5,7 +5,7 @@
 #   unit         without servers            integration  with a real Redis, InfluxDB and freqtrade
 #   slow         those over a minute        stack        with a Docker engine
 #   lint         ruff, mypy, shellcheck
-# Integration tests run four at a time, those marked "alone" after them; -n 0 runs all one by one.
+# Integration tests run three at a time, those marked "alone" after them; -n 0 runs all one by one.
 set -euo pipefail
 
 # shellcheck source-path=SCRIPTDIR source=python.sh
@@ -46,7 +46,7 @@ unit() { stage tests/unit -m "not slow and not stack" "$@"; }
 # tests by the same worker. Those that bound how long something takes follow, one at a time.
 integration() {
     local rest=(tests --ignore=tests/unit)
-    stage "${rest[@]}" -m "not slow and not stack and not alone" -n 4 --dist loadfile "$@"
+    stage "${rest[@]}" -m "not slow and not stack and not alone" -n 3 --dist loadfile "$@"
     stage "${rest[@]}" -m "alone and not slow and not stack" "$@" -n 0
 }
 
