@@ -27,7 +27,8 @@ COUNTERS = (
 )
 """Counters of strategy-runner and of freqtrade; each begins anew after a day."""
 
-BASES_EVERY_S = 30.0
+TOTALS_EVERY_S = 30.0
+"""How often Redis is searched for base symbols that are new."""
 
 _log = getLogger(__name__)
 T = TypeVar("T")
@@ -85,12 +86,12 @@ class FactsReader:
 
     async def _find_totals(self) -> None:
         now = time.monotonic()
-        if now < self._totals_due:
+        if self._totals and now < self._totals_due:
             return
         pattern = names.open_interest_total("*")
         found = [key.decode() async for key in self._redis.scan_iter(pattern, count=1000)]
         self._totals = sorted(found)
-        self._totals_due = now + BASES_EVERY_S
+        self._totals_due = now + TOTALS_EVERY_S
 
     def _incidents(self, stored: dict[bytes, bytes]) -> dict[str, Alert]:
         alerts: dict[str, Alert] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -26,7 +25,6 @@ _COUNTED = {
     "cycles": ("strategy_cycles", "Decision cycles."),
 }
 _REJECTED = "signals_rejected:"
-_LEVELS = ("critical", "warning", "info")
 
 
 class Metrics:
@@ -212,8 +210,8 @@ def _add_total(
 def _incidents(facts: Facts) -> Iterator[Metric]:
     if facts.incidents is None:
         return
-    levels = Counter(alert.level for alert in facts.incidents.values())
+    levels = [alert.level for alert in facts.incidents.values()]
     family = _gauge("incidents_open", "Incidents that are open.", "severity")
-    for level in _LEVELS:
-        family.add_metric([level], levels[level])
+    for level in ("critical", "warning", "info"):
+        family.add_metric([level], levels.count(level))
     yield family
