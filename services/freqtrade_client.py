@@ -23,6 +23,13 @@ class FreqtradeRefused(Exception):
     """freqtrade answered and refused (login, request) or its answer is not understood."""
 
 
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """An order of a trade. `ft_order_side`: `buy`, `sell`, or `stoploss` on the exchange."""
+
+    ft_order_side: str = ""
+    is_open: bool = False
+
+
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
     """A trade of freqtrade. Prices: quote per base; stake and profits: quote; times: ms, UTC."""
 
@@ -44,7 +51,9 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     close_profit: float | None = None
     close_profit_abs: float | None = None
     exit_reason: str | None = None
+    stop_loss_abs: float | None = None
     open_fill_timestamp: int | None = None
+    orders: list[Order] = []
 
 
 class Balance(msgspec.Struct, frozen=True):
@@ -58,7 +67,19 @@ class ShowConfig(msgspec.Struct, frozen=True):
 
     dry_run: bool
     state: str = ""
+    stake_currency: str = ""
     max_open_trades: float = 0
+    stoploss_on_exchange: bool = False
+
+
+class Lock(msgspec.Struct, frozen=True, kw_only=True):
+    """No entries in `pair` (`*`: in any) until `lock_end_timestamp`, UTC ms."""
+
+    pair: str
+    lock_timestamp: int
+    lock_end_timestamp: int
+    active: bool = True
+    reason: str | None = None
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -69,6 +90,10 @@ class Health(msgspec.Struct, frozen=True):
 
 class _Pong(msgspec.Struct):
     status: str
+
+
+class _Locks(msgspec.Struct):
+    locks: list[Lock]
 
 
 class _TradePage(msgspec.Struct):
@@ -115,6 +140,10 @@ class FreqtradeClient:
     async def status(self) -> list[Trade]:
         """Open trades."""
         return await self._get("/status", list[Trade])
+
+    async def locks(self) -> list[Lock]:
+        """What keeps freqtrade from entering at present."""
+        return (await self._get("/locks", _Locks)).locks
 
     async def trades(self, limit: int = PAGE) -> list[Trade]:
         """The last `limit` closed trades (at most 500), newest last."""

@@ -17,6 +17,7 @@ TIMEOUT_S = 10
 THREADS = 4
 COMPOSE_PROJECT = "com.docker.compose.project"
 COMPOSE_SERVICE = "com.docker.compose.service"
+COMPOSE_NUMBER = "com.docker.compose.container-number"
 STACK_NAMESPACE = "com.docker.stack.namespace"
 SWARM_SERVICE = "com.docker.swarm.service.name"
 DEFAULT_PROJECT = "squeezeflow"
@@ -43,8 +44,10 @@ class Containers:
             found = self._client.containers(all=True)
             own = project_of(found, self._hostname)
             ours = [container for container in found if _project(container["Labels"]) == own]
+            named = names_of([container["Labels"] for container in ours])
             with ThreadPoolExecutor(THREADS) as pool:
-                usages = [usage for usage in pool.map(self._usage, ours) if usage is not None]
+                found_all = pool.map(self._usage, ours, named)
+                usages = [usage for usage in found_all if usage is not None]
         except (DockerException, requests.RequestException, OSError) as error:
             raise SourceError(f"Docker API at {self._url}: {error}") from error
         self._before = {k: v for k, v in self._before.items() if k in {c["Id"] for c in ours}}
@@ -56,7 +59,7 @@ class Containers:
             self._client.close()
             self._client = None
 
-    def _usage(self, container: Json) -> Usage | None:
+    def _usage(self, container: Json, name: str) -> Usage | None:
         assert self._client is not None
         identifier = container["Id"]
         try:
@@ -70,8 +73,10 @@ class Containers:
         before = self._before.get(identifier)
         if stats:
             self._before[identifier] = stats
+        received, sent = network_bytes(stats)
+        read, written = disk_bytes(stats)
         return Usage(
-            service=service_of(container["Labels"]),
+            service=name,
             state=details["State"]["Status"],
             # The engine keeps the last verdict of a container that has ended.
             health=details["State"].get("Health", {}).get("Status", "") if running else "",
@@ -79,6 +84,10 @@ class Containers:
             cpu_percent=cpu_percent(before, stats),
             memory_bytes=memory_bytes(stats),
             memory_limit_bytes=details.get("HostConfig", {}).get("Memory") or None,
+            network_received_bytes=received,
+            network_sent_bytes=sent,
+            disk_read_bytes=read,
+            disk_written_bytes=written,
         )
 
 
@@ -111,6 +120,42 @@ def memory_bytes(stats: Json) -> int | None:
     cache = parts.get("total_inactive_file", parts.get("inactive_file", 0))
     usage = int(memory["usage"])
     return usage - int(cache) if cache < usage else usage
+
+
+def network_bytes(stats: Json) -> tuple[int | None, int | None]:
+    """Received and sent over all interfaces; None without a network of its own."""
+    networks = stats.get("networks")
+    if not networks:
+        return None, None
+    return (
+        sum(int(interface["rx_bytes"]) for interface in networks.values()),
+        sum(int(interface["tx_bytes"]) for interface in networks.values()),
+    )
+
+
+def disk_bytes(stats: Json) -> tuple[int | None, int | None]:
+    """Read and written on all disks; None while the kernel counts nothing for the container."""
+    counted = stats.get("blkio_stats", {}).get("io_service_bytes_recursive")
+    if not counted:
+        return None, None
+    # "Read" with cgroup v1, "read" with v2.
+    totals = {"read": 0, "write": 0}
+    for entry in counted:
+        operation = str(entry["op"]).lower()
+        if operation in totals:
+            totals[operation] += int(entry["value"])
+    return totals["read"], totals["write"]
+
+
+def names_of(labels: Sequence[Mapping[str, str]]) -> list[str]:
+    """A name for each container; replicas of a service are told apart by their number."""
+    services = [service_of(of_one) for of_one in labels]
+    return [
+        f"{service}-{number}"
+        if services.count(service) > 1 and (number := of_one.get(COMPOSE_NUMBER))
+        else service
+        for service, of_one in zip(services, labels, strict=True)
+    ]
 
 
 def project_of(containers: Sequence[Json], hostname: str) -> str:

@@ -6,7 +6,7 @@ import http.client
 import socket
 import time
 import xmlrpc.client
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -45,48 +45,91 @@ class _SocketTransport(xmlrpc.client.Transport):
         return connection
 
 
+Key = tuple[int, float]
+"""pid and start, since pids are used again."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Times:
+class Figures:
+    """What a process and its children use. `cpu_percent`: of one core since the last sample.
+
+    `memory_bytes`: resident; what they share counts once for each. `disk_*_bytes`: from and to
+    disks since they are watched, also by children that have ended; None if the kernel does not
+    tell us.
+    """
+
+    cpu_percent: float | None
+    memory_bytes: int
+    disk_read_bytes: int | None
+    disk_written_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """Counters of each member: CPU seconds; bytes read and written, without those not told."""
+
     at_s: float
-    cpu_s: Mapping[tuple[int, float], float]
+    cpu_s: Mapping[Key, float]
+    disk: Mapping[Key, tuple[int, int]]
 
 
 class Families:
-    """CPU and memory of process trees; CPU as the difference to the sample before."""
+    """Figures of process trees; CPU as the difference to the sample before."""
 
     def __init__(self) -> None:
-        self._before: dict[str, _Times] = {}
+        self._before: dict[str, _Sample] = {}
+        self._disk: dict[str, tuple[int, int]] = {}
 
-    def usage(self, service: str, pid: int) -> tuple[float | None, int] | None:
-        """CPU percent of one core, and resident bytes, of `pid` and its children.
-
-        None if the process has ended. Memory that processes share counts once for each.
-        """
+    def usage(self, service: str, pid: int) -> Figures | None:
+        """Of `pid` and its children. None if the process has ended."""
         try:
             parent = psutil.Process(pid)
             family = [parent, *parent.children(recursive=True)]
+            key = (pid, parent.create_time())
         except psutil.NoSuchProcess:
             self._before.pop(service, None)
             return None
-        cpu: dict[tuple[int, float], float] = {}
-        memory = 0
-        for member in family:
-            try:
-                with member.oneshot():
-                    times = member.cpu_times()
-                    key = (member.pid, member.create_time())
-                    cpu[key] = times.user + times.system
-                    memory += member.memory_info().rss
-            except psutil.NoSuchProcess:
-                continue
-        now = _Times(time.monotonic(), cpu)
+        now, memory = _look(family)
+        if key not in now.cpu_s:
+            return None  # ended meanwhile
         before = self._before.get(service)
+        if before is not None and key not in before.cpu_s:
+            before = None  # started anew
         self._before[service] = now
-        return _percent(before, now, (pid, parent.create_time())), memory
+        read, written = self._disk_bytes(service, before, now) if key in now.disk else (None, None)
+        return Figures(_percent(before, now), memory, read, written)
+
+    def _disk_bytes(self, service: str, before: _Sample | None, now: _Sample) -> tuple[int, int]:
+        read, written = (0, 0) if before is None else self._disk.get(service, (0, 0))
+        for member, (read_now, written_now) in now.disk.items():
+            read_then, written_then = before.disk.get(member, (0, 0)) if before else (0, 0)
+            read += max(0, read_now - read_then)
+            written += max(0, written_now - written_then)
+        self._disk[service] = read, written
+        return read, written
 
 
-def _percent(before: _Times | None, now: _Times, parent: tuple[int, float]) -> float | None:
-    if before is None or parent not in before.cpu_s or now.at_s <= before.at_s:
+def _look(family: Sequence[psutil.Process]) -> tuple[_Sample, int]:
+    """The counters, and resident bytes of all together."""
+    cpu: dict[Key, float] = {}
+    disk: dict[Key, tuple[int, int]] = {}
+    memory = 0
+    for member in family:
+        try:
+            with member.oneshot():
+                times = member.cpu_times()
+                key = (member.pid, member.create_time())
+                cpu[key] = times.user + times.system
+                memory += member.memory_info().rss
+            counters = member.io_counters()
+            disk[key] = counters.read_bytes, counters.write_bytes
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue  # ended meanwhile, or only its owner may know
+    return _Sample(time.monotonic(), cpu, disk), memory
+
+
+def _percent(before: _Sample | None, now: _Sample) -> float | None:
+    if before is None or now.at_s <= before.at_s:
         return None
     # A child born since has used all its time since.
     used = sum(max(0.0, cpu - before.cpu_s.get(key, 0.0)) for key, cpu in now.cpu_s.items())
@@ -128,13 +171,7 @@ class SupervisedProcesses:
         if started:
             self._started[name] = started
         figures = self._families.usage(name, pid) if pid else None
-        return Usage(
-            service=name,
-            state=str(info["statename"]).lower(),
-            restarts=self._restarts.get(name, 0),
-            cpu_percent=figures[0] if figures else None,
-            memory_bytes=figures[1] if figures else None,
-        )
+        return _usage(name, str(info["statename"]).lower(), self._restarts.get(name, 0), figures)
 
 
 class KnownProcesses:
@@ -156,19 +193,29 @@ class KnownProcesses:
 
     def sample(self) -> list[Usage]:
         """See `Source`."""
-        found = []
-        for service, pid in sorted(self._pids.items()):
-            figures = self._families.usage(service, pid)
-            found.append(
-                Usage(
-                    service=service,
-                    state="running" if figures else "exited",
-                    restarts=self._restarts.get(service, 0),
-                    cpu_percent=figures[0] if figures else None,
-                    memory_bytes=figures[1] if figures else None,
-                )
+        return [
+            _usage(
+                service,
+                "running" if (figures := self._families.usage(service, pid)) else "exited",
+                self._restarts.get(service, 0),
+                figures,
             )
-        return found
+            for service, pid in sorted(self._pids.items())
+        ]
 
     def close(self) -> None:
         """See `Source`: there are no connections."""
+
+
+def _usage(service: str, state: str, restarts: int, figures: Figures | None) -> Usage:
+    if figures is None:
+        return Usage(service=service, state=state, restarts=restarts)
+    return Usage(
+        service=service,
+        state=state,
+        restarts=restarts,
+        cpu_percent=figures.cpu_percent,
+        memory_bytes=figures.memory_bytes,
+        disk_read_bytes=figures.disk_read_bytes,
+        disk_written_bytes=figures.disk_written_bytes,
+    )

@@ -1,12 +1,9 @@
-"""What a service uses, whoever runs it, and what the machine has left."""
+"""What a service uses, whoever runs it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
-
-import psutil
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +14,8 @@ class Usage:
     cores); None for the first sample. `memory_bytes`: without file cache. `memory_limit_bytes`:
     None if there is no limit. `restarts`: since the container was made, or since the monitor
     started. `health`: what the container's own health check says, empty if it has none.
+    `network_*_bytes`, `disk_*_bytes`: counters since the start; None where nobody counts them, as
+    a process' share of the network.
     """
 
     service: str
@@ -26,6 +25,17 @@ class Usage:
     cpu_percent: float | None = None
     memory_bytes: int | None = None
     memory_limit_bytes: int | None = None
+    network_received_bytes: int | None = None
+    network_sent_bytes: int | None = None
+    disk_read_bytes: int | None = None
+    disk_written_bytes: int | None = None
+
+    @property
+    def memory_percent(self) -> float | None:
+        """Of its limit, if it has one."""
+        if self.memory_bytes is None or not self.memory_limit_bytes:
+            return None
+        return 100.0 * self.memory_bytes / self.memory_limit_bytes
 
 
 class Source(Protocol):
@@ -44,48 +54,3 @@ class Source(Protocol):
 
 class SourceError(Exception):
     """The supervisor or the Docker engine does not answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """A file system, named by a path on it."""
-
-    path: str
-    used_percent: float
-    free_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """The machine. `cpu_percent`: of all cores together, 0 to 100, since the last sample.
-
-    `memory_available_bytes`: what programs can still get without swapping.
-    """
-
-    cpu_percent: float
-    memory_total_bytes: int
-    memory_available_bytes: int
-    swap_used_bytes: int
-    load_1m: float
-    disks: tuple[Disk, ...]
-
-
-def sample_host(disk_paths: Sequence[str]) -> Host:
-    """The machine now. Paths that do not exist are left out."""
-    memory = psutil.virtual_memory()
-    return Host(
-        cpu_percent=psutil.cpu_percent(interval=None),
-        memory_total_bytes=memory.total,
-        memory_available_bytes=memory.available,
-        swap_used_bytes=psutil.swap_memory().used,
-        load_1m=psutil.getloadavg()[0],
-        disks=tuple(disk for path in disk_paths if (disk := _disk(path)) is not None),
-    )
-
-
-def _disk(path: str) -> Disk | None:
-    try:
-        usage = psutil.disk_usage(path)
-    except OSError:
-        return None
-    return Disk(path=path, used_percent=usage.percent, free_bytes=usage.free)

@@ -13,7 +13,10 @@ import pytest
 from services.monitor.containers import (
     Containers,
     cpu_percent,
+    disk_bytes,
     memory_bytes,
+    names_of,
+    network_bytes,
     project_of,
     service_of,
 )
@@ -31,6 +34,8 @@ def stats(total: int, system: int, cores: int = 4) -> dict[str, Any]:
             "online_cpus": cores,
         },
         "memory_stats": {"usage": 900, "stats": {"inactive_file": 300}, "limit": 1000},
+        "networks": {"eth0": {"rx_bytes": 11, "tx_bytes": 12}},
+        "blkio_stats": {"io_service_bytes_recursive": [entry("read", 13), entry("write", 14)]},
     }
 
 
@@ -72,6 +77,41 @@ def test_the_own_container_tells_the_project() -> None:
     containers = [{"Id": ID, "Labels": LABELS}]
     assert project_of(containers, ID[:12]) == "mine"
     assert project_of(containers, "laptop") == "squeezeflow"
+
+
+def entry(operation: str, value: int) -> dict[str, Any]:
+    return {"major": 254, "minor": 0, "op": operation, "value": value}
+
+
+def test_network_counts_every_interface() -> None:
+    networks = {
+        "eth0": {"rx_bytes": 5338, "tx_bytes": 648, "rx_packets": 36},
+        "eth5": {"rx_bytes": 4641, "tx_bytes": 690, "rx_packets": 26},
+    }
+    assert network_bytes({"networks": networks}) == (9979, 1338)
+    # network_mode: host or none
+    assert network_bytes({}) == (None, None)
+
+
+def test_disk_counts_every_device_in_both_kinds_of_cgroups() -> None:
+    v2 = [entry("read", 100), entry("write", 20), entry("read", 3), entry("write", 4)]
+    v1 = [entry("Read", 100), entry("Write", 20), entry("Sync", 7), entry("Async", 113),
+          entry("Discard", 0), entry("Total", 120)]  # fmt: skip
+    assert disk_bytes({"blkio_stats": {"io_service_bytes_recursive": v2}}) == (103, 24)
+    assert disk_bytes({"blkio_stats": {"io_service_bytes_recursive": v1}}) == (100, 20)
+
+
+def test_disk_that_nobody_counts_is_not_known() -> None:
+    assert disk_bytes({"blkio_stats": {"io_service_bytes_recursive": None}}) == (None, None)
+    assert disk_bytes({}) == (None, None)
+
+
+def test_replicas_of_a_service_are_told_apart() -> None:
+    number = "com.docker.compose.container-number"
+    service = "com.docker.compose.service"
+    labels = [{service: "strategy-runner", number: "1"}, {service: "redis", number: "1"},
+              {service: "strategy-runner", number: "2"}]  # fmt: skip
+    assert names_of(labels) == ["strategy-runner-1", "redis", "strategy-runner-2"]
 
 
 class Engine(BaseHTTPRequestHandler):
@@ -133,6 +173,9 @@ def test_only_the_containers_of_the_own_project_are_sampled(engine: str) -> None
     usage = second[0]
     assert usage.cpu_percent == pytest.approx(100.0)
     assert (usage.memory_bytes, usage.memory_limit_bytes) == (600, 1000)
+    assert usage.memory_percent == 60.0
+    assert (usage.network_received_bytes, usage.network_sent_bytes) == (11, 12)
+    assert (usage.disk_read_bytes, usage.disk_written_bytes) == (13, 14)
     assert (usage.state, usage.health, usage.restarts) == ("running", "healthy", 3)
     assert not any("f" * 64 in call for call in Engine.calls)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from services.monitor.processes import Families, KnownProcesses, SupervisedProcesses
-from services.monitor.usage import SourceError, sample_host
+from services.monitor.usage import SourceError
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -76,18 +76,19 @@ def test_cpu_and_memory_of_a_process_and_its_children_are_true(spawn: Spawn) -> 
     families = Families()
     first = families.usage("worker", parent.pid)
     assert first is not None
-    assert first[0] is None
+    assert first.cpu_percent is None
     started, used = time.monotonic(), cpu_seconds(parent.pid) + cpu_seconds(child)
     time.sleep(1.0)  # the span that is measured
     second = families.usage("worker", parent.pid)
     used = cpu_seconds(parent.pid) + cpu_seconds(child) - used
     expected = 100 * used / (time.monotonic() - started)
     assert second is not None
-    percent, memory = second
-    assert percent is not None
-    assert percent > 1
-    assert percent == pytest.approx(expected, abs=4.0)
-    assert memory == pytest.approx(resident_bytes(parent.pid) + resident_bytes(child), rel=0.05)
+    assert second.cpu_percent is not None
+    assert second.cpu_percent > 1
+    assert second.cpu_percent == pytest.approx(expected, abs=4.0)
+    assert second.memory_bytes == pytest.approx(
+        resident_bytes(parent.pid) + resident_bytes(child), rel=0.05
+    )
 
 
 def test_a_process_that_ended_has_no_figures(spawn: Spawn) -> None:
@@ -119,15 +120,29 @@ def test_an_absent_supervisor_is_named(tmp_path: Path) -> None:
         SupervisedProcesses(str(tmp_path / "none.sock")).sample()
 
 
-def test_host_figures_agree_with_the_kernel() -> None:
-    host = sample_host(("/", "/does/not/exist"))
-    table = dict(
-        line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines() if ":" in line
-    )
-    total = int(table["MemTotal"].split()[0]) * 1024
-    available = int(table["MemAvailable"].split()[0]) * 1024
-    assert host.memory_total_bytes == total
-    assert host.memory_available_bytes == pytest.approx(available, abs=total * 0.1)
-    assert [disk.path for disk in host.disks] == ["/"]
-    figures = os.statvfs("/")
-    assert host.disks[0].free_bytes == pytest.approx(figures.f_bavail * figures.f_frsize, rel=0.05)
+WRITER = """
+import os, sys, time
+print("on", flush=True)
+with open({path!r}, "wb") as file:
+    for _ in range(8):
+        file.write(bytes(1 << 20))
+        os.fsync(file.fileno())
+print("done", flush=True)
+time.sleep(60)
+"""
+
+
+def test_bytes_on_disk_are_those_the_kernel_counts(spawn: Spawn, tmp_path: Path) -> None:
+    path = tmp_path / "written"
+    child = spawn(WRITER.replace("{path!r}", repr(str(path))))
+    assert child.stdout is not None
+    assert child.stdout.readline() == "done\n"
+    figures = Families().usage("writer", child.pid)
+    assert figures is not None
+    assert figures.disk_written_bytes == counted(child.pid, "write_bytes")
+    assert figures.disk_read_bytes == counted(child.pid, "read_bytes")
+
+
+def counted(pid: int, name: str) -> int:
+    lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
