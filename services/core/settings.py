@@ -231,21 +231,42 @@ class MonitorSettings(FreqtradeSettings, frozen=True, kw_only=True):
     )
 
 
+class HealthMonitorSettings(MonitorSettings, frozen=True, kw_only=True):
+    """Settings of health-monitor alone: of the live page."""
+
+    aggr_symbols: Annotated[
+        tuple[str, ...], Meta(description="base symbols to trade, comma-separated")
+    ] = ("BTC", "ETH")
+    squeezeflow_execution_exchange: Annotated[
+        str, Meta(description="exchange whose perpetual supplies the reference price")
+    ] = "BINANCE_FUTURES"
+    page_published_on: Annotated[
+        str,
+        Meta(
+            description="address or name under which others reach the page, which then asks for "
+            "its password; empty: BIND_ADDRESS"
+        ),
+    ] = ""
+    page_password: Annotated[
+        Secret, Meta(description="password of the page, where it is not on loopback alone")
+    ] = ""
+
+
 class SystemMonitorSettings(MonitorSettings, frozen=True, kw_only=True):
     """Settings of system-monitor alone."""
 
     monitor_disk_paths: Annotated[
         tuple[str, ...], Meta(description="paths whose disks are watched, comma-separated")
     ] = ("/",)
-    alert_down_s: Annotated[
-        int, Meta(ge=0, le=3600, description="seconds a service is down before an alert")
-    ] = 30
-    alert_start_s: Annotated[
-        int, Meta(ge=0, le=3600, description="the same for a service not yet seen at work")
-    ] = 180
-    alert_disk_percent: Annotated[
-        int, Meta(ge=1, le=100, description="alert when a disk is fuller than this, in percent")
-    ] = 80
+    monitor_proc_path: Annotated[
+        str, Meta(description="where the machine's /proc is found, from within a container too")
+    ] = "/proc"
+    backup_dir: Annotated[
+        str, Meta(description="folder of the backups, whose age is watched; empty: it is not")
+    ] = ""
+    alert_rules: Annotated[
+        str, Meta(description="file of rules of your own that go before the shipped ones")
+    ] = "services/monitor/rules.toml"
     notify_urls: Annotated[
         Secret,
         Meta(description="Apprise URLs that trades and alerts are sent to; empty: to nobody"),
@@ -255,7 +276,13 @@ class SystemMonitorSettings(MonitorSettings, frozen=True, kw_only=True):
         Meta(description="lowest level of an alert that is sent: info, warning or critical"),
     ] = "warning"
     notify_max_per_minute: Annotated[
-        int, Meta(ge=1, le=60, description="messages a minute to a channel, 1 to 60")
+        int,
+        Meta(
+            ge=1,
+            le=60,
+            description="messages a minute to a channel in the long run, 1 to 60; four times as "
+            "many may go out at once",
+        ),
     ] = 10
     notify_quiet_hours: Annotated[
         str,
@@ -265,6 +292,17 @@ class SystemMonitorSettings(MonitorSettings, frozen=True, kw_only=True):
             "22:00-07:00 Europe/Berlin; only critical messages are sent then; empty: none",
         ),
     ] = ""
+    deadman_url: Annotated[
+        Secret,
+        Meta(
+            pattern=r"^(https?://\S+)?$",
+            description="address outside this machine that is asked as long as the monitor works, "
+            "https://...; empty: none",
+        ),
+    ] = ""
+    deadman_interval_s: Annotated[
+        int, Meta(ge=1, le=300, description="seconds between two calls of that address, 1 to 300")
+    ] = 60
 
 
 class SimulatorSettings(ServiceSettings, frozen=True, kw_only=True):

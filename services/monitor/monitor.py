@@ -1,10 +1,10 @@
-"""One round after the other: look at everything, store it, tell what must be told."""
+"""One round after the other: measure what is due, judge it, tell what must be told, store it."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import deque
+from collections.abc import Mapping, Sequence
 from logging import getLogger
 
 import msgspec
@@ -15,25 +15,36 @@ from aggr_server.influx import InfluxClient
 from aggr_server.log import kv
 from services.core import names
 from services.core.alerts import tell
-from services.core.points import PointStore, line
 from services.core.records import Alert, Heartbeat
 from services.core.settings import SystemMonitorSettings
-from services.monitor import rules
+from services.monitor import readings as records
+from services.monitor import rules, usage
 from services.monitor.checks import Checker
-from services.monitor.incidents import Incidents
-from services.monitor.processes import KnownProcesses
-from services.monitor.states import Overview
-from services.monitor.usage import Host, Source, SourceError, Usage, sample_host
+from services.monitor.host import HostSampler
+from services.monitor.incidents import Incident, Incidents
+from services.monitor.measure.board import Board, Source
+from services.monitor.measure.containers import Containers
+from services.monitor.measure.host import Machine
+from services.monitor.measure.services import Services
+from services.monitor.readings import Reading
+from services.monitor.writer import ReadingLines, Writer, alert_line
 from services.notify.notifier import Notifier
 
 WAITING_ALERTS = 1000
-CLEAR_S = 15.0
+OWN_SOURCES = ("containers", "host")
+"""What the monitor is not well without; all else it tells as an alert of that."""
+
+LEVELS = {"critical": 40, "warning": 30, "info": 20}
 
 _log = getLogger(__name__)
 
 
 class Monitor:
-    """Stores `container_stats`, `host_stats` and `service_health`; raises and clears alerts."""
+    """Stores what it measures, raises and clears alerts.
+
+    `sources`: what is measured beside services, containers and host. Raises `SettingsError` for
+    rules that cannot be used.
+    """
 
     def __init__(
         self,
@@ -41,31 +52,48 @@ class Monitor:
         redis: Redis,
         influx: InfluxClient,
         checker: Checker,
-        source: Source,
+        source: usage.Source,
         notifier: Notifier | None = None,
+        *,
+        sources: Sequence[Source] = (),
     ) -> None:
         self._settings = settings
         self._redis = redis
-        self._checker = checker
-        self._source = source
         self._notifier = notifier
-        self._points = PointStore(influx)
-        self._incidents = Incidents(clear_s=CLEAR_S)
-        self._started: set[str] = set()
+        self._writer = Writer(influx)
+        self._lines = ReadingLines()
+        self._services = Services(checker, self._writer.put)
+        containers = Containers(source, self._pids, self._writer.put)
+        machine = Machine(HostSampler(settings.monitor_disk_paths), self._writer.put)
+        self._board = Board(
+            [
+                Source("services", self._services.readings, timeout_s=10.0),
+                Source("containers", containers.readings, timeout_s=10.0),
+                Source("host", machine.readings),
+                *sources,
+            ]
+        )
+        self._rules = rules.load(settings.alert_rules)
+        self._incidents = Incidents()
         self._restored = False
         # Alerts wait here while Redis is away; each is in the log already.
         self._unsent: deque[Alert] = deque(maxlen=WAITING_ALERTS)
-        self._source_error = ""
 
     @property
     def status(self) -> str:
         """`ok`, or what is wrong, for the heartbeat."""
+        blind = self._board.problems
         problems = [
-            self._source_error,
-            self._points.error and f"InfluxDB: {self._points.error}",
+            *(blind[name] for name in OWN_SOURCES if name in blind),
+            self._writer.error and f"InfluxDB: {self._writer.error}",
             self._notifier and self._notifier.problem,
         ]
         return "; ".join(problem for problem in problems if problem) or "ok"
+
+    @property
+    def details(self) -> dict[str, object]:
+        """Figures for the heartbeat."""
+        return {"open_incidents": len(self._incidents.open), "blind": sorted(self._board.problems)}
 
     @property
     def open_incidents(self) -> int:
@@ -75,42 +103,20 @@ class Monitor:
     async def round(self) -> None:
         """Look once at everything. Redis, InfluxDB or Docker being away ends nothing."""
         await self._restore()
-        overview, host, usages = await asyncio.gather(
-            self._checker.check_all(),
-            asyncio.to_thread(sample_host, self._settings.monitor_disk_paths),
-            self._usages(),
-        )
-        now_ms = time.time_ns() // 1_000_000
-        self._started |= {n for n, s in overview.services.items() if s.state != "down"}
-        found = rules.findings(
-            overview, host, self._checker.by_heartbeat, self._started, self._settings
-        )
-        alerts = self._incidents.update(found, now_ms / 1000)
-        await self._points.write(
-            [
-                *(_usage_line(usage, self._source.runtime, now_ms) for usage in usages),
-                *_health_lines(overview),
-                _host_line(host, now_ms),
-                *_disk_lines(host, now_ms),
-                *(_alert_line(alert) for alert in alerts),
-            ]
-        )
+        readings = await self._board.look()
+        now_s = time.time()
+        alerts = self._incidents.update(rules.findings(readings, self._rules), now_s)
         await self._tell(alerts)
+        await self._publish(readings)
+        self._writer.put([*self._lines.of(readings), *map(alert_line, alerts)])
+        await self._writer.write()
 
-    async def _usages(self) -> list[Usage]:
-        if isinstance(self._source, KnownProcesses):
-            self._source.learn(await self._pids())
-        try:
-            usages = await asyncio.to_thread(self._source.sample)
-        except SourceError as error:
-            if not self._source_error:
-                _log.warning("no figures of the services %s", kv(error=error))
-            self._source_error = str(error)
-            return []
-        self._source_error = ""
-        return usages
+    async def close(self) -> None:
+        """End what is still under way."""
+        await self._board.close()
+        await self._writer.close()
 
-    async def _pids(self) -> dict[str, int]:
+    async def _pids(self) -> Mapping[str, int]:
         keys = [names.heartbeat(service) for service in self._settings.stack_services]
         try:
             values = await self._redis.mget(keys)
@@ -128,7 +134,10 @@ class Monitor:
             stored = await self._redis.hgetall(names.INCIDENTS)
             for key, value in stored.items():
                 name = key.decode() if isinstance(key, bytes) else key
-                self._incidents.open[name] = msgspec.json.decode(value, type=Alert)
+                incident = msgspec.json.decode(value, type=Incident)
+                self._incidents.open[name] = incident
+                if incident.reading == "service_down":
+                    self._services.seen([incident.subject])
         except (RedisError, msgspec.MsgspecError) as error:
             _log.debug("open incidents not known %s", kv(error=error))
             return
@@ -136,12 +145,11 @@ class Monitor:
 
     async def _tell(self, alerts: list[Alert]) -> None:
         for alert in alerts:
-            level = {"critical": 40, "warning": 30, "info": 20}[alert.level]
-            _log.log(level, "alert %s", kv(code=alert.code, text=alert.text))
+            _log.log(LEVELS[alert.level], "alert %s", kv(code=alert.code, text=alert.text))
             if self._notifier is not None:
                 self._notifier.tell(alert)
         self._unsent.extend(alerts)
-        if not self._unsent:
+        if not self._unsent and not self._incidents.changed:
             return
         try:
             while self._unsent:
@@ -149,6 +157,7 @@ class Monitor:
                 self._unsent.popleft()
             if self._restored:
                 await self._store_incidents()
+                self._incidents.changed = False
         except RedisError as error:
             _log.warning("alerts wait for Redis %s", kv(alerts=len(self._unsent), error=error))
 
@@ -162,79 +171,14 @@ class Monitor:
                 )
             await pipe.execute()
 
+    async def _publish(self, readings: Sequence[Reading]) -> None:
+        try:
+            await records.publish(self._redis, readings)
+        except RedisError as error:
+            _log.debug("readings not published %s", kv(error=error))
+
 
 async def _send(redis: Redis, alert: Alert) -> None:
     async with redis.pipeline(transaction=True) as pipe:
         tell(pipe, msgspec.json.encode(alert))
         await pipe.execute()
-
-
-def _usage_line(usage: Usage, runtime: str, now_ms: int) -> str:
-    limit, memory = usage.memory_limit_bytes, usage.memory_bytes
-    return line(
-        names.CONTAINERS_MEASUREMENT,
-        {"container": usage.service, "runtime": runtime},
-        {
-            "state": usage.state,
-            "health": usage.health,
-            "restarts": usage.restarts,
-            "cpu_percent": usage.cpu_percent,
-            "memory_bytes": memory,
-            "memory_limit_bytes": limit,
-            "memory_percent": 100.0 * memory / limit if memory is not None and limit else None,
-        },
-        now_ms,
-    )
-
-
-def _health_lines(overview: Overview) -> list[str]:
-    return [
-        line(
-            names.HEALTH_MEASUREMENT,
-            {"service": name},
-            {
-                "state": service.state,
-                "up": int(service.state != "down"),
-                "age_ms": service.age_ms,
-                "detail": service.detail,
-            },
-            overview.ts_ms,
-        )
-        for name, service in overview.services.items()
-    ]
-
-
-def _host_line(host: Host, now_ms: int) -> str:
-    return line(
-        names.HOST_MEASUREMENT,
-        {},
-        {
-            "cpu_percent": host.cpu_percent,
-            "memory_total_bytes": host.memory_total_bytes,
-            "memory_available_bytes": host.memory_available_bytes,
-            "swap_used_bytes": host.swap_used_bytes,
-            "load_1m": host.load_1m,
-        },
-        now_ms,
-    )
-
-
-def _disk_lines(host: Host, now_ms: int) -> list[str]:
-    return [
-        line(
-            names.DISK_MEASUREMENT,
-            {"path": disk.path},
-            {"used_percent": disk.used_percent, "free_bytes": disk.free_bytes},
-            now_ms,
-        )
-        for disk in host.disks
-    ]
-
-
-def _alert_line(alert: Alert) -> str:
-    return line(
-        names.ALERTS_MEASUREMENT,
-        {"code": alert.code, "level": alert.level},
-        {"text": alert.text, "over": alert.level == "info"},
-        alert.ts_ms,
-    )
