@@ -25,7 +25,12 @@ from services.core.settings import MonitorSettings
 START_TIMEOUT_S = 300.0
 SOCKET = Path("/var/run/docker.sock")
 # Mounted into containers whose users are not the one who cloned the project.
-MOUNTED = ("docker/*.sh", "docker/*.conf", "freqtrade/config/config.json")
+MOUNTED = (
+    "docker/*.sh",
+    "docker/*.conf",
+    "freqtrade/config/config.json",
+    "services/monitor/rules.toml",
+)
 
 
 @dataclass(frozen=True, slots=True)

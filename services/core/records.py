@@ -102,7 +102,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """Something the operator should know. `code` names the rule, for example `gap`.
+    """Something the operator should know. `code` names the rule, `subject` what it is about.
 
     `ended_level`: level of the incident that this alert says is over; empty: it begins one.
     """
@@ -112,7 +112,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     ts_ms: int
     symbol: str = ""
-    ended_level: Literal["", "warning", "critical"] = ""
+    subject: str = ""
+    ended_level: Literal["", "info", "warning", "critical"] = ""
 
 
 class Halt(msgspec.Struct, frozen=True, kw_only=True):

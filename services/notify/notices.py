@@ -74,7 +74,7 @@ def of_alert(alert: Alert) -> Notice:
     """An alert, or the end of an incident; the end matters as much as the incident did."""
     digest = hashlib.blake2b(msgspec.json.encode(alert), digest_size=8).hexdigest()
     key = f"alert:{alert.ts_ms}:{digest}"
-    about = f"{alert.code} {alert.symbol}".strip()
+    about = " ".join(part for part in (alert.code, alert.symbol, alert.subject) if part)
     if alert.ended_level:
         title = f"Over: {about}"
         return _notice(key, "over", alert.ended_level, "success", title, alert.text, alert.ts_ms)

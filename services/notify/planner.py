@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,8 @@ LATE_MS = 30_000
 CAPACITY = 2_000
 LINES = 10
 LONGEST_LINE = 160
+BURST = 4
+"""After a calm so many minutes' messages may go out at once: one each for faults that coincide."""
 
 _WORDS: dict[Kind, str] = {
     "opened": "opened",
@@ -44,20 +45,20 @@ class Message:
 class Planner:
     """Notices of one channel that were not told yet.
 
-    At most `max_per_minute` messages a minute, and as many critical ones on top; what is more, or
-    older than ten minutes, is told in one summary. In the quiet hours only critical notices go
-    out. Beyond `capacity` the oldest and least critical are only counted.
+    `max_per_minute` messages a minute in the long run, `BURST` times as many at once, and the same
+    again of critical ones; what is more, or older than ten minutes, is told in one summary. In the
+    quiet hours only critical notices go out. Beyond `capacity` the oldest and least critical are
+    only counted.
     """
 
     def __init__(
         self, max_per_minute: int, quiet: QuietHours | None = None, capacity: int = CAPACITY
     ) -> None:
-        self._max = max_per_minute
         self._quiet = quiet
         self._capacity = capacity
         self._waiting: dict[str, Notice] = {}
         self._left_out = 0
-        self._sent: dict[bool, deque[int]] = {False: deque(), True: deque()}
+        self._budgets = {False: _Budget(max_per_minute), True: _Budget(max_per_minute)}
 
     def __len__(self) -> int:
         return len(self._waiting) + self._left_out
@@ -86,11 +87,11 @@ class Planner:
         left_out = 0 if quiet else self._left_out
         if len(old) > 1 or left_out:
             message = _summary(old, left_out, now_ms)
-            if self._free(message.critical, now_ms):
+            if self._budgets[message.critical].free(now_ms):
                 return message
         for critical in (True, False):
             group = [n for n in due if (n.level == "critical") is critical]
-            free = self._free(critical, now_ms)
+            free = self._budgets[critical].free(now_ms)
             if not group or not free:
                 continue
             return _single(group[0], now_ms) if len(group) <= free else _summary(group, 0, now_ms)
@@ -101,15 +102,30 @@ class Planner:
         for notice in message.notices:
             self._waiting.pop(notice.key, None)
         self._left_out -= message.left_out
-        self._sent[message.critical].append(now_ms)
+        self._budgets[message.critical].take(now_ms)
 
-    def _free(self, critical: bool, now_ms: int) -> int:
-        """How many more messages this minute may have."""
-        sent = self._sent[critical]
+
+class _Budget:
+    """Messages that may be sent: a token bucket."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._per_ms = per_minute / MINUTE_MS
+        self._most = float(BURST * per_minute)
+        self._left = self._most
+        self._at_ms = 0
+
+    def free(self, now_ms: int) -> int:
+        """How many may be sent now."""
         # The clock may have been set back.
-        while sent and not 0 <= now_ms - sent[0] < MINUTE_MS:
-            sent.popleft()
-        return self._max - len(sent)
+        passed_ms = max(0, now_ms - self._at_ms)
+        self._left = min(self._most, self._left + passed_ms * self._per_ms)
+        self._at_ms = now_ms
+        return int(self._left + 1e-9)
+
+    def take(self, now_ms: int) -> None:
+        """One was sent."""
+        self.free(now_ms)
+        self._left -= 1.0
 
 
 def _single(notice: Notice, now_ms: int) -> Message:

@@ -15,6 +15,7 @@ from aggr_server.settings import Connections
 from services.core import names
 from services.core.records import Heartbeat
 from services.core.settings import SystemMonitorSettings
+from services.monitor import rules
 from tests.integration.servers import ROOT
 
 HEARTBEAT_SERVICES = ("strategy-runner", "oi-tracker")
@@ -67,10 +68,28 @@ def monitor_settings(
         freqtrade_api_password=password,
         stack_services=SERVICES,
         heartbeat_dir=str(folder),
-        alert_down_s=0,
-        alert_start_s=0,
-        alert_disk_percent=100,
+        alert_rules=str(prompt_rules(folder)),
     )
+
+
+def prompt_rules(folder: Path, **rules_on: str) -> Path:
+    """A file of rules that leaves on only some of the shipped, by default those of services.
+
+    They are told, and over, at once, unless their value, further lines of the table, says so.
+    """
+    kept = rules_on or {"service_down": "", "service_not_started": ""}
+    path = folder / "alert_rules.toml"
+    tables = [
+        f"[{name}]\n{_prompt(kept[name]) if name in kept else 'enabled = false'}\n"
+        for name in rules.load()
+    ]
+    path.write_text("\n".join(tables), encoding="utf-8")
+    return path
+
+
+def _prompt(lines: str) -> str:
+    missing = [f"{key} = 0" for key in ("for_s", "clear_s") if key not in lines]
+    return "\n".join([*missing, lines])
 
 
 async def beat(

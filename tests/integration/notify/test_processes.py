@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from services.core import names
 from services.core.records import Heartbeat
-from tests.integration.monitor.support import service_env
+from tests.integration.monitor.support import prompt_rules, service_env
 from tests.integration.notify.sink import TOKEN, Sink
 from tests.integration.notify.support import eventually, fill, report, title
 from tests.integration.servers import ROOT
@@ -30,7 +30,7 @@ def environ(connection_env: dict[str, str], tmp_path: Path, sink: Sink) -> dict[
         LOG_LEVEL="DEBUG",
         MONITOR_INTERVAL_S="1",
         STACK_SERVICES="redis,oi-tracker,system-monitor",
-        ALERT_START_S="0",
+        ALERT_RULES=str(prompt_rules(tmp_path)),
         NOTIFY_URLS_FILE=str(tmp_path / "notify_urls"),
     )
 
@@ -59,13 +59,13 @@ async def test_nothing_is_lost_when_the_monitor_is_killed_and_no_secret_is_shown
     process = await monitor(environ, log)
     try:
         await eventually(lambda: {title(1), title(2)} <= set(sink.titles), timeout_s=25)
-        await eventually(lambda: "Critical: heartbeat_missing" in sink.titles)
+        await eventually(lambda: "Critical: service_not_started oi-tracker" in sink.titles)
         await eventually(lambda: heartbeat_shows(redis, "json-2", "failing since"))
         assert await heartbeat_shows(redis, "json-1", "ok")
     finally:
         process.terminate()
         assert await process.wait() == 0
-    assert sink.titles.count("Critical: heartbeat_missing") == 1
+    assert sink.titles.count("Critical: service_not_started oi-tracker") == 1
     assert sink.titles.count(title(2)) == 1
     text = log.read_text()
     assert "messages do not arrive, trying on channel=json-2" in text

@@ -180,6 +180,7 @@ def test_no_secret_is_in_a_file_or_an_environment(document: dict[str, Any]) -> N
         (SWARM, "freqtrade_exchange_key", "freqtrade"),
         (SWARM, "freqtrade_exchange_secret", "freqtrade"),
         (BASE, "notify_urls", "system-monitor"),
+        (BASE, "deadman_url", "system-monitor"),
     ],
 )
 def test_only_one_service_sees_what_others_gave_out(
@@ -199,7 +200,19 @@ def test_every_secret_of_compose_is_a_file_the_start_makes() -> None:
     made = {*secret_files.NAMES, *secret_files.FOREIGN}
     assert made == BASE["secrets"].keys()
     # Messages are sent by system-monitor, which watches one host's engine.
-    assert made - SWARM["secrets"].keys() == {"notify_urls"}
+    assert made - SWARM["secrets"].keys() == {"notify_urls", "deadman_url"}
+
+
+def test_the_operators_rules_of_alerts_reach_the_monitor() -> None:
+    monitor = BASE["services"]["system-monitor"]
+    target = monitor["environment"]["ALERT_RULES"]
+    assert monitor["configs"] == [{"source": "alert_rules", "target": target}]
+    default = of.SystemMonitorSettings().alert_rules
+    assert BASE["configs"]["alert_rules"] == {"file": f"${{ALERT_RULES:-{default}}}"}
+    from scripts.stack.containers import MOUNTED
+
+    assert default in MOUNTED
+    assert (ROOT / default).is_file()
 
 
 def test_the_demo_is_given_no_key_of_an_exchange() -> None:
