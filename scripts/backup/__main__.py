@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from scripts.backup.container import ContainerSource, ContainerTarget
@@ -48,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         "of the backup.",
     )
     make.add_argument(
-        "folder", nargs="?", type=Path, default=ROOT / "backups", metavar="DIR", help="./backups"
+        "folder", nargs="?", type=Path, metavar="DIR", help="left out: BACKUP_DIR, or ./backups"
     )
     put = commands.add_parser(
         "restore",
@@ -71,9 +72,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _create(chosen: argparse.Namespace, progress: Progress) -> None:
-    folder, contents = create(
-        _source(), chosen.folder.absolute(), lambda text: progress.say("backup", text)
-    )
+    source, environ = _source()
+    into = chosen.folder or ROOT / (environ.get("BACKUP_DIR") or "backups")
+    folder, contents = create(source, into.absolute(), lambda text: progress.say("backup", text))
     size = sum(size for size, _ in contents.files.values())
     progress.say(
         "backup", f"{_total(contents.counts)} values, {contents.redis_keys} keys, {size:,} bytes"
@@ -81,12 +82,13 @@ def _create(chosen: argparse.Namespace, progress: Progress) -> None:
     print(folder)
 
 
-def _source() -> Source:
+def _source() -> tuple[Source, Mapping[str, str]]:
+    """What runs, and its settings."""
     if stack := native.running(ROOT):
-        return NativeSource(ROOT, stack.environ, _programs())
+        return NativeSource(ROOT, stack.environ, _programs()), stack.environ
     if engine_answers() and (inside := containers.running(ROOT)):
         database = inside.environ.get("INFLUX_DATABASE") or "significant_trades"
-        return ContainerSource(inside.project, database)
+        return ContainerSource(inside.project, database), inside.environ
     raise BackupError("The stack is not running. Start it first: ./scripts/up.sh")
 
 

@@ -262,8 +262,8 @@ class SystemMonitorSettings(MonitorSettings, frozen=True, kw_only=True):
         str, Meta(description="where the machine's /proc is found, from within a container too")
     ] = "/proc"
     backup_dir: Annotated[
-        str, Meta(description="folder of the backups, whose age is watched; empty: it is not")
-    ] = ""
+        str, Meta(description="folder of the backups, relative to the project's")
+    ] = "./backups"
     alert_rules: Annotated[
         str, Meta(description="file of rules of your own that go before the shipped ones")
     ] = "services/monitor/rules.toml"

@@ -20,7 +20,7 @@ class Backups:
     """Looks into `folder`, where `scripts/backup_volumes.sh` puts them."""
 
     def __init__(self, folder: str) -> None:
-        self._folder = Path(folder)
+        self._folder = Path(folder).absolute()
         self._newest = InThread(lambda: newest_s(self._folder))
 
     async def readings(self) -> list[Reading]:

@@ -37,7 +37,8 @@ class Sources:
         collector = feeds.Collector(settings.aggr_server_url, self._http)
         venues = clock.Clock(settings.exchange_gateway)
         database = influx.InfluxServer(self._influx, settings.influx_database)
-        found = [
+        backups = backup.Backups(settings.backup_dir)
+        return [
             Source("clock", venues.readings, clock.EVERY_S, clock.TIMEOUT_S),
             Source("redis", redis.RedisServer(bus).readings, redis.EVERY_S),
             Source("influx", database.readings, influx.EVERY_S, influx.TIMEOUT_S),
@@ -57,11 +58,8 @@ class Sources:
                 trading.FREQTRADE_EVERY_S,
                 trading.FREQTRADE_TIMEOUT_S,
             ),
+            Source("backup", backups.readings, backup.EVERY_S),
         ]
-        if settings.backup_dir:
-            backups = backup.Backups(settings.backup_dir)
-            found.append(Source("backup", backups.readings, backup.EVERY_S))
-        return found
 
     async def run(self, stop: asyncio.Event) -> None:
         """Listen to the bars until `stop` is set."""
