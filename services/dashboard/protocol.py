@@ -96,7 +96,8 @@ class Flow(msgspec.Struct, frozen=True):
 class Second(Message, frozen=True, kw_only=True, tag="second"):
     """A closed second of the watched symbol; a later message with the same `t` replaces it.
 
-    `bar`: open, high, low, close of the reference market, None if it did not trade in it.
+    `bar`: open, high, low, close of the reference market, None if it did not trade in it. Flows are
+    rounded to cents.
     `spot`, `perp`: taker buy minus taker sell over all markets of the kind. `lbuy`, `lsell`:
     notional of forced buy and sell orders.
     """
@@ -128,13 +129,15 @@ class Venues(Message, frozen=True, kw_only=True, tag="venues"):
 
 
 class BoardRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A symbol in a line. `change_4h`: relative change of price, None without that history.
+    """A symbol in a line. `price_t`: second of the trade. `change_4h`: relative change of price,
+    None without that history.
 
-    `age_ms`: of the strategy's view, None if there is none.
+    `age_ms`: of the strategy's view, None if there is none; `state` is empty then.
     """
 
     symbol: str
     price: float | None
+    price_t: int | None
     change_4h: float | None
     state: str
     direction: int
@@ -159,7 +162,11 @@ class Strategy(Message, frozen=True, kw_only=True, tag="strategy"):
 
 
 class VenueInterest(msgspec.Struct, frozen=True, kw_only=True):
-    """One venue's open interest, one-sided. `change_24h`: of the coins, None without history."""
+    """One venue's open interest, one-sided. `change_24h`: of the coins, None without history.
+
+    `carried`: the venue did not answer, this is its last value. `held`: it told of a jump that is
+    not believed yet, this is the value before it.
+    """
 
     exchange: str
     coins: float
@@ -167,6 +174,8 @@ class VenueInterest(msgspec.Struct, frozen=True, kw_only=True):
     price: float
     ts_ms: int
     change_24h: float | None = None
+    carried: bool = False
+    held: bool = False
 
 
 class OpenInterest(Message, frozen=True, kw_only=True, tag="open_interest"):
@@ -221,8 +230,8 @@ class TradeRow(msgspec.Struct, frozen=True, kw_only=True):
     close_rate: float | None
     current_rate: float | None
     stop_rate: float | None
-    profit: float
-    profit_ratio: float
+    profit: float | None
+    profit_ratio: float | None
     exit_reason: str
     signal_id: str
 
