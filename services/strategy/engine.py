@@ -12,6 +12,7 @@ from services.strategy.history import History
 from services.strategy.machine import Machine
 from services.strategy.params import Params
 from services.strategy.persistence import dump, load
+from services.strategy.progress import Progress, look
 from services.strategy.types import (
     Event,
     Loaded,
@@ -169,6 +170,13 @@ class SymbolEngine:
         """Current values of all five phases, JSON-able with finite floats."""
         return describe(self._history, self._machine, self.params)
 
+    def progress(self, execution: float = 1.0) -> Progress:
+        """How far the next step is, for people; changes nothing.
+
+        `execution`: price on the execution market over the reference price.
+        """
+        return look(self._history, self._machine, self.params, execution)
+
     @property
     def t(self) -> int | None:
         """Last processed second."""
@@ -196,6 +204,12 @@ class SymbolEngine:
             return machine.position.signal_id
         waiting = machine.signal if self.state is State.ENTRY_READY else None
         return None if waiting is None else waiting.signal_id
+
+    @property
+    def setup_id(self) -> str | None:
+        """Id of the running setup."""
+        setup = self._machine.setup
+        return None if setup is None else setup.setup_id
 
     @property
     def position(self) -> Position | None:

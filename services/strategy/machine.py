@@ -41,6 +41,7 @@ class Machine:
         self._history = history
         self._view = view
         self.state = State.WARMUP
+        self.since_t: int | None = None
         self.detector = Detector(params)
         self.setup: Setup | None = None
         self.score: Score | None = None
@@ -343,5 +344,5 @@ class Machine:
             self.setup = None
         if state not in (State.RESET, State.ENTRY_READY):
             self.score = None
-        previous, self.state = self.state, state
+        previous, self.state, self.since_t = self.state, state, t
         return Transition(t, previous, state, reason, direction)

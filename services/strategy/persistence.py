@@ -28,6 +28,7 @@ def dump(base: str, epoch: str, history: History, machine: Machine) -> dict[str,
         "environment": history.environment.value,
         "hole_ages": history.seconds.hole_ages(),
         "state": machine.state.value,
+        "since_t": machine.since_t,
         "setup": None if machine.setup is None else machine.setup.as_dict(),
         "signal": None if machine.signal is None else machine.signal.as_dict(),
         "position": None if machine.position is None else machine.position.as_dict(),
@@ -52,6 +53,7 @@ def load(snapshot: dict[str, Any], base: str, history: History, machine: Machine
     history.seconds.mark_holes(snapshot["hole_ages"])
     history.environment = Environment(snapshot["environment"])
     machine.state = State(snapshot["state"])
+    machine.since_t = snapshot.get("since_t")
     setup, signal, position = snapshot["setup"], snapshot["signal"], snapshot["position"]
     machine.setup = None if setup is None else Setup.from_dict(setup)
     machine.signal = None if signal is None else Signal(**signal)

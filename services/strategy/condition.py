@@ -1,0 +1,100 @@
+"""What stands between a symbol and the next step of the method, one condition at a time."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+Bound = Literal["least", "most"]
+Kind = Literal["step", "guard", "points"]
+
+STEP: Final = "step"
+GUARD: Final = "guard"
+POINTS: Final = "points"
+LEAST: Final = "least"
+MOST: Final = "most"
+
+
+class Condition(NamedTuple):
+    """A condition in the newest second; the fields are those of `services.core.views.Wait`."""
+
+    code: str
+    text: str
+    met: bool
+    have: float | None = None
+    need: float | None = None
+    bound: Bound = LEAST
+    unit: str = ""
+    kind: Kind = STEP
+    way: str = ""
+
+
+def least(
+    code: str,
+    what: str,
+    have: float | None,
+    need: float,
+    unit: str = "z",
+    *,
+    met: bool | None = None,
+    kind: Kind = STEP,
+    way: str = "",
+) -> Condition:
+    """`have` must be `need` at least; `met`: where the method's own comparison is another."""
+    if have is None:
+        text = f"{what}: not known, at least {amount(need, unit)}"
+        return Condition(code, text, False, None, need, LEAST, unit, kind, way)
+    if met is None:
+        met = have >= need
+    text = f"{what}: {amount(have, unit)}, at least {amount(need, unit)}"
+    return Condition(code, text, met, have, need, LEAST, unit, kind, way)
+
+
+def most(
+    code: str,
+    what: str,
+    have: float | None,
+    need: float,
+    unit: str = "z",
+    *,
+    met: bool | None = None,
+    kind: Kind = STEP,
+    way: str = "",
+) -> Condition:
+    """`have` must be `need` at most."""
+    if have is None:
+        text = f"{what}: not known, at most {amount(need, unit)}"
+        return Condition(code, text, False, None, need, MOST, unit, kind, way)
+    if met is None:
+        met = have <= need
+    text = f"{what}: {amount(have, unit)}, at most {amount(need, unit)}"
+    return Condition(code, text, met, have, need, MOST, unit, kind, way)
+
+
+def held(code: str, have_s: int, need_s: int, *, way: str = "") -> Condition:
+    """What comes before it must hold for some seconds in a row."""
+    text = f"held for {have_s} of {need_s} s"
+    return Condition(code, text, have_s >= need_s, have_s, need_s, LEAST, "s", STEP, way)
+
+
+def passed(code: str, what: str, have_s: int, need_s: int, *, way: str = "") -> Condition:
+    """Time must pass."""
+    text = f"{what}: {have_s} of {need_s} s"
+    return Condition(code, text, have_s >= need_s, have_s, need_s, LEAST, "s", STEP, way)
+
+
+def flag(code: str, text: str, met: bool, *, kind: Kind = STEP, way: str = "") -> Condition:
+    """A condition that is no comparison."""
+    return Condition(code, text, met, None, None, LEAST, "", kind, way)
+
+
+def amount(value: float, unit: str) -> str:
+    """A figure as short as it can be told."""
+    if unit == "share":
+        return f"{value:.0%}"
+    return f"{value} {unit}" if isinstance(value, int) else f"{value:.2f} {unit}"
+
+
+def clock(t: int) -> str:
+    """Time of day of a UTC second."""
+    of_day = t % 86_400
+    return f"{of_day // 3600:02}:{of_day % 3600 // 60:02}:{of_day % 60:02} UTC"

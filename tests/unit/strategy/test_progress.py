@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from services.strategy.condition import POINTS, STEP
+from services.strategy.engine import SymbolEngine
+from services.strategy.params import Params
+from services.strategy.progress import NEXT
+from services.strategy.types import State
+from tests.unit.strategy.conftest import market_of
+from tests.unit.strategy.noise import wild
+from tests.unit.strategy.scenarios import LEAD_S, MIDNIGHT, SCENARIOS, Market
+from tests.unit.strategy.stepwise import Stepwise, broken, hindered, met_way, ready
+
+ORIGIN = MIDNIGHT + LEAD_S
+REPORTED = (State.ENTRY_READY, State.CLOSING)
+"""States that are left when the execution engine reports something."""
+
+HASTY = Params(
+    warm_min=40,
+    scale_lag_min=2,
+    neff_min=1,
+    gap_neff=1,
+    div_windows=(5, 1),
+    div_leg_z=0.3,
+    div_gap_z=1.0,
+    div_confirm_s=4,
+    rearm_gap=0.2,
+    rearm_s=150,
+    comp_freeze_s=400,
+    reset_min_s=20,
+    reset_confirm_s=3,
+    min_score=0.5,
+    trig_z=0.1,
+    bias_w=60,
+    ready_confirm_s=2,
+    div_timeout_s=300,
+    reset_timeout_s=200,
+    cooldown_s=130,
+    max_hold_s=90,
+)
+"""Everything happens within minutes, so that a short market sees every state."""
+
+
+@cache
+def whole(name: str) -> Stepwise:
+    return Stepwise(since=ORIGIN).follow(market_of(name).seconds())
+
+
+@cache
+def busy(seed: int) -> Market:
+    return wild(1, seed)
+
+
+def check(walked: Stepwise) -> None:
+    """A step comes in the first second in which nothing is missing, and never otherwise."""
+    for stay in walked.stays:
+        assert not stay.ready, f"nothing is missing in {stay.state} at {stay.t}"
+        if not stay.degraded:
+            assert not stay.broken, f"{stay.state} at {stay.t}"
+    for move in walked.moves:
+        if move.previous is State.CLOSING:
+            continue
+        if move.state is NEXT[move.previous]:
+            assert ready(move.then.conditions), str(move)
+        elif move.previous not in (State.COOLDOWN, State.IN_POSITION):
+            assert broken(move.then.conditions), str(move)
+        if move.before is not None and move.previous not in REPORTED:
+            assert not ready(move.before.conditions), str(move)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_step_comes_in_the_first_second_in_which_all_its_conditions_are_met(name: str) -> None:
+    walked = whole(name)
+    check(walked)
+    steps = [move for move in walked.moves if move.state is NEXT[move.previous]]
+    least = [State.DIVERGENCE] if name == "S6" else list(NEXT)[2:7]
+    assert [move.state for move in steps][: len(least)] == least
+    for move in steps:
+        if move.previous in (State.WATCHING, State.DIVERGENCE, State.RESET, State.IN_POSITION):
+            assert move.before is not None
+            assert any(not c.met for c in move.before.conditions if c.kind == STEP)
+
+
+def test_warming_up_ends_in_the_second_in_which_enough_is_there() -> None:
+    walked = Stepwise().follow(market_of("S1").seconds(0, 17_000))
+    check(walked)
+    (warm, *_) = walked.moves
+    assert (warm.previous, warm.state) == (State.WARMUP, State.WATCHING)
+    assert warm.t == MIDNIGHT + 270 * 60 - 1
+    assert warm.before is not None
+    (lacking,) = (c for c in warm.before.conditions if not c.met)
+    assert (lacking.code, lacking.have, lacking.need) == ("minutes", 269, 270)
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("S1", "FLOW_REVERSAL_GIVEBACK"),
+        ("S2", "CVD_TREND"),
+        ("S3", "RANGE_BREAK"),
+        ("S4", "LTF_INVALIDATION"),
+        ("S5", "FLOW_REVERSAL"),
+    ],
+)
+def test_a_position_is_left_by_the_way_whose_conditions_are_all_met(name: str, way: str) -> None:
+    walked = whole(name)
+    left = next(move for move in walked.moves if move.previous is State.IN_POSITION)
+    assert left.reason == way
+    assert met_way(left.then.conditions, way)
+    assert left.before is not None
+    assert not met_way(left.before.conditions, way)
+
+
+@pytest.mark.parametrize(("name", "way"), [("S1", "A"), ("S2", "B")])
+def test_a_reset_comes_by_the_way_that_is_named(name: str, way: str) -> None:
+    walked = whole(name)
+    reset = next(move for move in walked.moves if move.state is State.RESET)
+    ways = {c.way for c in reset.then.conditions if c.way and met_way(reset.then.conditions, c.way)}
+    assert ways == {way}
+
+
+def test_a_set_up_that_price_breaks_names_it_in_that_very_second() -> None:
+    walked = whole("S6")
+    over = next(move for move in walked.moves if move.reason == "broke")
+    assert broken(over.then.conditions) == ["broke"]
+    assert over.before is not None
+    assert broken(over.before.conditions) == []
+
+
+@pytest.mark.parametrize("fill_after_s", [0, 3, None])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_in_any_market_each_step_comes_when_nothing_is_missing(
+    seed: int, fill_after_s: int | None
+) -> None:
+    seconds = busy(seed).seconds(0, 14_000)
+    walked = Stepwise(HASTY, fill_after_s=fill_after_s).follow(seconds)
+    check(walked)
+    seen = {(move.previous, move.state) for move in walked.moves}
+    assert len(walked.moves) > 30
+    assert (State.RESET, State.ENTRY_READY) in seen
+    ended = {move.reason for move in walked.moves if move.previous is State.ENTRY_READY}
+    assert ("filled" in ended) == (fill_after_s is not None)
+
+
+def test_every_guard_that_ends_a_set_up_is_named_as_the_transition_is() -> None:
+    walked = Stepwise(HASTY, fill_after_s=None).follow(busy(1).seconds(0, 30_000))
+    ended = [
+        move
+        for move in walked.moves
+        if move.previous in (State.DIVERGENCE, State.RESET, State.ENTRY_READY)
+        and move.state is not NEXT[move.previous]
+        and move.reason != "signal_limit"
+    ]
+    assert len({move.reason for move in ended}) >= 5
+    for move in ended:
+        assert move.reason in broken(move.then.conditions), str(move)
+
+
+def test_a_refused_signal_is_tried_again_when_nothing_is_missing() -> None:
+    walked = Stepwise(HASTY, refusing=True).follow(busy(2).seconds(0, 14_000))
+    check(walked)
+    assert len(walked.refused) > 3
+    assert all(ready(found.conditions) for found in walked.refused)
+    assert any("attempt" in stay.unmet for stay in walked.stays)
+
+
+def test_data_that_cannot_be_trusted_are_what_is_missing() -> None:
+    spans = [
+        range(ORIGIN + 1170, ORIGIN + 1175),
+        range(ORIGIN + 2000, ORIGIN + 2100),
+        range(ORIGIN + 2936, ORIGIN + 3100),
+    ]
+    seconds = hindered(market_of("S1").seconds(0, LEAD_S + 3200), spans)
+    walked = Stepwise(since=ORIGIN).follow(seconds)
+    check(walked)
+    for stay in walked.stays:
+        assert ("data" in stay.unmet) == stay.degraded
+    over = next(move for move in walked.moves if move.reason == "data_gap")
+    assert broken(over.then.conditions) == ["data_gap"]
+
+
+def test_a_position_without_data_is_left_in_the_second_it_is_due() -> None:
+    blind = range(ORIGIN + 3_600, ORIGIN + 4_500)
+    seconds = hindered(market_of("S1").seconds(0, LEAD_S + 4_500), [blind])
+    walked = Stepwise(since=ORIGIN).follow(seconds)
+    check(walked)
+    left = next(move for move in walked.moves if move.previous is State.IN_POSITION)
+    assert left.reason == "DATA_LOSS"
+    assert met_way(left.then.conditions, "DATA_LOSS")
+
+
+def test_a_change_of_the_markets_holds_divergences_up_while_it_is_told() -> None:
+    changed = ORIGIN + 1_100
+    seconds = hindered(market_of("S1").seconds(0, LEAD_S + 4000), (), [changed])
+    walked = Stepwise(since=ORIGIN).follow(seconds)
+    check(walked)
+    told = [stay.t for stay in walked.stays if "composition" in stay.unmet]
+    assert told == list(range(changed, changed + 1_800))
+
+
+def test_an_ended_set_up_blocks_its_direction_until_it_is_told_no_more() -> None:
+    walked = Stepwise(HASTY).follow(busy(2).seconds(0, 14_000))
+    check(walked)
+    blocked = [stay for stay in walked.stays if "rearm" in stay.unmet]
+    assert blocked
+    assert all(stay.state is State.WATCHING for stay in blocked)
+
+
+@pytest.mark.parametrize(
+    ("code", "params"),
+    [("open_interest", Params(oi_required=True)), ("cost", Params(cost_mult=20.0))],
+)
+def test_a_condition_that_is_switched_on_is_told(code: str, params: Params) -> None:
+    seconds = market_of("S1").seconds(0, LEAD_S + 3_400)
+    walked = Stepwise(params, since=ORIGIN).follow(seconds)
+    check(walked)
+    assert not any(move.state is State.ENTRY_READY for move in walked.moves)
+    told = [stay for stay in walked.stays if stay.state is State.RESET]
+    assert told
+    assert all(code in stay.unmet for stay in told)
+
+
+def test_the_parts_of_the_score_are_told_against_their_most() -> None:
+    walked = Stepwise(since=ORIGIN).follow(market_of("S3").seconds(0, LEAD_S + 3_100))
+    last = walked.engine.progress()
+    assert last.state is State.RESET
+    assert last.score is not None
+    parts = {c.code: (c.have, c.need) for c in last.conditions if c.kind == POINTS}
+    points = last.score.breakdown()
+    assert {code: have for code, (have, _) in parts.items()} == points
+    assert [need for _, need in parts.values()] == [3.5, 2.5, 2.0, 2.0, 2.0]
+
+
+def test_looking_changes_nothing() -> None:
+    looked, plain = SymbolEngine("BTC", HASTY), SymbolEngine("BTC", HASTY)
+    for second in busy(1).seconds(0, 6_000):
+        looked.progress()
+        events = [engine.step(second) for engine in (looked, plain)]
+        assert events[0] == events[1]
+        for engine in (looked, plain):
+            if engine._machine.pending is not None:
+                engine.refuse("test")
+        looked.progress(2.0)
+        assert looked.snapshot() == plain.snapshot()
+
+
+def test_since_when_is_known_from_the_transition_on_and_survives_a_restart() -> None:
+    engine = SymbolEngine("BTC")
+    assert engine.progress().since_t is None
+    seconds = list(market_of("S1").seconds(0, LEAD_S + 1_200))
+    for second in seconds:
+        engine.step(second)
+    assert engine.state is State.DIVERGENCE
+    assert engine.progress().since_t == ORIGIN + 1_180
+    again = SymbolEngine("BTC")
+    again.preload_seconds(seconds)
+    assert again.progress().since_t is None
+    again.restore(engine.snapshot())
+    assert again.progress().since_t == ORIGIN + 1_180
+
+
+def test_a_state_saved_before_times_of_entry_were_known_is_read() -> None:
+    engine = SymbolEngine("BTC")
+    seconds = list(market_of("S1").seconds(0, 120))
+    for second in seconds:
+        engine.step(second)
+    snapshot = engine.snapshot()
+    del snapshot["since_t"]
+    again = SymbolEngine("BTC")
+    again.preload_seconds(seconds)
+    again.restore(snapshot)
+    assert again.progress().since_t is None
+
+
+def test_prices_are_those_of_the_execution_market() -> None:
+    walked = Stepwise(since=ORIGIN).follow(market_of("S1").seconds(0, LEAD_S + 3_300))
+    plain, doubled = (
+        next(c for c in walked.engine.progress(x).conditions if c.code == "level")
+        for x in (1.0, 2.0)
+    )
+    assert plain.have is not None
+    assert plain.need is not None
+    assert (doubled.have, doubled.need) == (2 * plain.have, 2 * plain.need)
+    assert f"{doubled.have:.8g}" in doubled.text
