@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
 """Print how every service is: HEALTHY or DEGRADED, then UP, DEGRADED or DOWN for each.
 
-With `--live`: whether real money may be traded, point by point, OK, WARN or FAIL with its remedy.
-Ends with status 0 if all services are up, or if no point fails, else with 1. Knows the running
-stack's settings, else takes them from the environment, `.env` and `secrets/`.
+Then the incidents that are open, and what is beyond a limit of the alerts' rules. Everything that
+is wrong is told with its cause and remedy. With `--live`: whether real money may be traded, point
+by point, OK, WARN or FAIL with its remedy. Knows the running stack's settings, else takes them from
+the environment, `.env` and `secrets/`.
+
+Exit status: 0 if the system is healthy (with `--live`: if no point fails), 1 if it is not, 2 if it
+could not be checked, because a setting, a rule or an argument is wrong.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 AGAIN = "SQUEEZEFLOW_HEALTH_CHECK_AGAIN"
+UNCHECKED = 2
 
 
 def own_python(script: Path = Path(__file__)) -> None:
@@ -88,7 +93,11 @@ def check_live(environ: Mapping[str, str], *, as_json: bool) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; answers the exit status."""
-    parser = argparse.ArgumentParser(prog="health_check.py", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="health_check.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
     parser.add_argument(
         "--environment", action="store_true", help="take the settings from the environment alone"
@@ -102,7 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     from aggr_server.env import SettingsError, load
     from scripts.stack.running import StackError
-    from services.core.settings import MonitorSettings
+    from services.core.settings import SystemMonitorSettings
     from services.monitor import report
 
     try:
@@ -111,13 +120,12 @@ def main(arguments: list[str] | None = None) -> int:
             environ = {**freqtrade_variables(), **settings_of_the_stack()}
         if options.live:
             return check_live(environ, as_json=options.json)
-        settings = load(MonitorSettings, environ)
+        found = asyncio.run(report.look(load(SystemMonitorSettings, environ)))
     except (SettingsError, StackError) as error:
         print(error, file=sys.stderr)
-        return 1
-    overview = asyncio.run(report.look(settings))
-    print(msgspec.json.encode(overview).decode() if options.json else report.text(overview))
-    return 0 if overview.status == "healthy" else 1
+        return UNCHECKED
+    print(msgspec.json.encode(found).decode() if options.json else report.text(found))
+    return 0 if found.status == "healthy" else 1
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 from aggr_server.log import kv
 from aggr_server.throttle import Occasionally
 from services.core import names
-from services.core.records import Alert, Heartbeat, OpenInterestTotal
+from services.core.records import Heartbeat, OpenInterestTotal
+from services.monitor.incidents import Incident
 from services.monitor.readings import Reading
 from services.signal_validator import Reason
 
@@ -45,7 +46,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     ts_ms: int
     counters: dict[str, int]
     executor: Heartbeat | None
-    incidents: dict[str, Alert] | None
+    incidents: dict[str, Incident] | None
     readings: list[Reading] | None
     interest: list[OpenInterestTotal]
 
@@ -93,12 +94,12 @@ class FactsReader:
         self._totals = sorted(found)
         self._totals_due = now + TOTALS_EVERY_S
 
-    def _incidents(self, stored: dict[bytes, bytes]) -> dict[str, Alert]:
-        alerts: dict[str, Alert] = {}
+    def _incidents(self, stored: dict[bytes, bytes]) -> dict[str, Incident]:
+        incidents: dict[str, Incident] = {}
         for key, value in sorted(stored.items()):
-            for alert in self._decoded([(key, value)], Alert):
-                alerts[key.decode()] = alert
-        return alerts
+            for incident in self._decoded([(key, value)], Incident):
+                incidents[key.decode()] = incident
+        return incidents
 
     def _decoded(
         self, records: Iterable[tuple[str | bytes, bytes | None]], kind: type[T]

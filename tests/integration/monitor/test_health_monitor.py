@@ -1,4 +1,4 @@
-"""health-monitor and the health check, as processes."""
+"""health-monitor as a process."""
 
 from __future__ import annotations
 
@@ -13,15 +13,8 @@ from pathlib import Path
 import aiohttp
 from redis.asyncio import Redis
 
-from services.core import names
-from tests.integration.monitor.support import (
-    HEARTBEAT_SERVICES,
-    SERVICES,
-    Others,
-    beat,
-    service_env,
-)
-from tests.integration.servers import ROOT, free_port
+from tests.integration.monitor.support import Others, service_env
+from tests.integration.servers import free_port
 
 
 async def fetch(url: str) -> tuple[int, str]:
@@ -92,50 +85,3 @@ def test_a_port_in_use_is_one_clear_line(connection_env: dict[str, str], tmp_pat
     problems = [line for line in done.stderr.splitlines() if "level=INFO" not in line]
     assert len(problems) == 1, done.stderr
     assert f"HEALTH_PORT={port}" in problems[0]
-
-
-async def test_health_check_prints_each_service_and_the_cause_of_what_is_down(
-    connection_env: dict[str, str], others: tuple[Others, str], tmp_path: Path, redis: Redis
-) -> None:
-    for service in HEARTBEAT_SERVICES:
-        await beat(redis, service)
-    environ = service_env(
-        connection_env,
-        tmp_path,
-        AGGR_SERVER_URL=others[1],
-        FREQTRADE_API_URL=others[1],
-        FREQTRADE_API_PASSWORD="secret",
-        STACK_SERVICES=",".join(SERVICES),
-    )
-    status, output = await health_check(environ)
-    assert output.splitlines()[:5] == [
-        "System Health: HEALTHY",
-        "redis: UP",
-        "influxdb: UP",
-        "freqtrade: UP",
-        "strategy_runner: UP",
-    ]
-    assert status == 0
-
-    await redis.delete(names.heartbeat("strategy-runner"))
-    status, output = await health_check(environ)
-    assert status == 1
-    assert "System Health: DEGRADED" in output
-    assert "strategy_runner: DOWN\n  cause: no heartbeat" in output
-    status, output = await health_check(environ, "--json")
-    assert status == 1
-    assert json.loads(output)["services"]["strategy-runner"]["state"] == "down"
-
-
-async def health_check(environ: dict[str, str], *arguments: str) -> tuple[int, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(ROOT / "scripts" / "health_check.py"),
-        "--environment",
-        *arguments,
-        env=environ,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode()

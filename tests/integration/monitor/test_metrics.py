@@ -232,6 +232,7 @@ async def of_collector(
                         break
                     await asyncio.sleep(0.2)
             beat = await redis.get(names.heartbeat(shard.named("aggr-server")))
+            assert beat is not None
             assert json.loads(beat)["details"]["shards"] == 2
             yield text
         finally:

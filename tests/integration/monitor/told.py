@@ -8,8 +8,9 @@ import msgspec
 from redis.asyncio import Redis
 
 from services.core import names
-from services.core.records import Alert, OpenInterestShare, OpenInterestTotal
+from services.core.records import OpenInterestShare, OpenInterestTotal
 from services.monitor import readings
+from services.monitor.incidents import Incident, Level
 from services.monitor.measure.catalog import READINGS
 from services.monitor.readings import Reading
 from tests.integration.monitor.support import beat
@@ -61,14 +62,18 @@ async def tell_readings(redis: Redis) -> None:
     await readings.publish(redis, told)
 
 
-async def open_incident(redis: Redis, key: str, level: str, text: str) -> None:
-    alert = Alert(
-        level="critical" if level == "critical" else "warning",
-        code=key.partition(":")[0],
+async def open_incident(redis: Redis, key: str, level: Level, text: str) -> None:
+    """One that is a minute old. `text`: what, and after a semicolon what to do."""
+    code, _, subject = key.partition(":")
+    incident = Incident(
+        level=level,
+        code=code,
+        subject=subject,
         text=text,
+        what=text.partition(";")[0],
         ts_ms=time.time_ns() // 1_000_000 - 61_000,
     )
-    await redis.hset(names.INCIDENTS, key, msgspec.json.encode(alert).decode())
+    await redis.hset(names.INCIDENTS, key, msgspec.json.encode(incident).decode())
 
 
 async def tell_open_interest(redis: Redis, *, missing: tuple[str, ...] = ()) -> None:
