@@ -152,33 +152,25 @@ class Monitor:
         if not self._unsent and not self._incidents.changed:
             return
         try:
-            while self._unsent:
-                await _send(self._redis, self._unsent[0])
-                self._unsent.popleft()
-            if self._restored:
-                await self._store_incidents()
-                self._incidents.changed = False
+            await self._send(list(self._unsent))
         except RedisError as error:
             _log.warning("alerts wait for Redis %s", kv(alerts=len(self._unsent), error=error))
 
-    async def _store_incidents(self) -> None:
+    async def _send(self, alerts: Sequence[Alert]) -> None:
+        """Alerts and open incidents in one transaction: a restart must not tell one anew."""
         async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.delete(names.INCIDENTS)
-            if self._incidents.open:
-                pipe.hset(
-                    names.INCIDENTS,
-                    mapping={k: msgspec.json.encode(v) for k, v in self._incidents.open.items()},
-                )
+            for alert in alerts:
+                tell(pipe, msgspec.json.encode(alert))
+            if self._restored:
+                pipe.delete(names.INCIDENTS)
+                for key, incident in self._incidents.open.items():
+                    pipe.hset(names.INCIDENTS, key, msgspec.json.encode(incident))
             await pipe.execute()
+        self._unsent.clear()
+        self._incidents.changed = self._incidents.changed and not self._restored
 
     async def _publish(self, readings: Sequence[Reading]) -> None:
         try:
             await records.publish(self._redis, readings)
         except RedisError as error:
             _log.debug("readings not published %s", kv(error=error))
-
-
-async def _send(redis: Redis, alert: Alert) -> None:
-    async with redis.pipeline(transaction=True) as pipe:
-        tell(pipe, msgspec.json.encode(alert))
-        await pipe.execute()

@@ -36,8 +36,10 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-def reading(name: str, value: float, subject: str = "x", **more: str) -> Reading:
-    return Reading(name=name, subject=subject, value=value, **more)
+def reading(
+    name: str, value: float, subject: str = "x", *, detail: str = "", remedy: str = ""
+) -> Reading:
+    return Reading(name=name, subject=subject, value=value, detail=detail, remedy=remedy)
 
 
 def found(*readings: Reading, path: str = "") -> dict[str, Finding]:
