@@ -52,7 +52,9 @@ class ContainerStack:
         login = (
             f"user {settings.freqtrade_api_username}, password in secrets/freqtrade_api_password"
         )
+        page = "password, if asked for, in secrets/page_password"
         pages = (
+            ("health-monitor", "Live page", 8090, "/", page),
             ("health-monitor", "Health of all services", 8090, "/health", ""),
             ("freqtrade", "Trades (freqtrade)", 8080, "", login),
             ("freqtrade-ui", "FreqUI by itself", 80, "", login),

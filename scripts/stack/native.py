@@ -52,6 +52,7 @@ class NativeStack:
         )
         health = f"{settings.aggr_server_url.rpartition(':')[0]}:{settings.health_port}"
         return (
+            Address("Live page", f"{health}/", "password, if asked for, in secrets/page_password"),
             Address("Health of all services", f"{health}/health"),
             Address("Trades (freqtrade)", settings.freqtrade_api_url, login),
             Address("Collector", f"{settings.aggr_server_url}/health"),

@@ -6,7 +6,13 @@ import os
 import secrets
 from pathlib import Path
 
-NAMES = ("redis_password", "influx_password", "freqtrade_api_password", "freqtrade_jwt_secret")
+NAMES = (
+    "redis_password",
+    "influx_password",
+    "freqtrade_api_password",
+    "freqtrade_jwt_secret",
+    "page_password",
+)
 FOREIGN = ("freqtrade_exchange_key", "freqtrade_exchange_secret", "notify_urls", "deadman_url")
 """Given out by others; blank until the user fills them in, because Compose mounts them anyway."""
 

@@ -241,12 +241,12 @@ class HealthMonitorSettings(MonitorSettings, frozen=True, kw_only=True):
         str, Meta(description="exchange whose perpetual supplies the reference price")
     ] = "BINANCE_FUTURES"
     page_published_on: Annotated[
-        str,
+        tuple[str, ...],
         Meta(
-            description="address or name under which others reach the page, which then asks for "
-            "its password; empty: BIND_ADDRESS"
+            description="addresses and names under which the page is reached, comma-separated; "
+            "it asks for its password unless all are loopback; empty: BIND_ADDRESS"
         ),
-    ] = ""
+    ] = ()
     page_password: Annotated[
         Secret, Meta(description="password of the page, where it is not on loopback alone")
     ] = ""

@@ -138,8 +138,9 @@ class Guard:
 
 def is_loopback(host: str) -> bool:
     """Whether `host`, with or without a port, is a name or an address of this machine itself."""
+    bare = host.count(":") > 1 and not host.startswith("[")  # an IPv6 address without brackets
     try:
-        name = urlsplit(f"//{host}").hostname or ""
+        name = host if bare else urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return False
     if name == "localhost" or name.endswith(".localhost"):

@@ -220,12 +220,13 @@ class Page:
 def login_of(settings: HealthMonitorSettings) -> Login | None:
     """Asked for where others than this machine reach the page. Raises `SettingsError` without a
     password then."""
-    published_on = settings.page_published_on or settings.bind_address
-    if is_loopback(f"[{published_on}]" if ":" in published_on else published_on):
+    published_on = settings.page_published_on or (settings.bind_address,)
+    others = [name for name in published_on if not is_loopback(name)]
+    if not others:
         return None
     if not settings.page_password:
         raise SettingsError(
-            f"PAGE_PASSWORD is not set, and the page is published on {published_on}, where others "
+            f"PAGE_PASSWORD is not set, and the page is published on {others[0]}, where others "
             "reach it. ./scripts/up.sh makes secrets/page_password; or set BIND_ADDRESS=127.0.0.1."
         )
     return Login(settings.page_password)

@@ -239,7 +239,7 @@ def test_images_are_pinned(document: dict[str, Any]) -> None:
         ("freqtrade", of.ExecutorSettings),
         ("oi-tracker", of.OpenInterestSettings),
         ("system-monitor", of.SystemMonitorSettings),
-        ("health-monitor", of.MonitorSettings),
+        ("health-monitor", of.HealthMonitorSettings),
         ("simulator", of.SimulatorSettings),
     ],
 )
