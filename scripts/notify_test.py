@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Send one message of each kind to everybody in NOTIFY_URLS, and say which channel worked.
+"""Send one message of each kind and severity to everybody in NOTIFY_URLS, and list the answers.
 
 Ends with status 0 if everything was sent, else with 1. Knows the running stack's settings, else
 takes them from the environment, `.env` and `secrets/`. In a container, where the settings are:

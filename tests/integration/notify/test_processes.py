@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from pathlib import Path
@@ -115,17 +116,25 @@ async def test_the_test_command_sends_one_of_each_kind_and_says_what_worked(
 ) -> None:
     status, output = await notify_test(environ)
     assert status == 1
-    first, second = output.splitlines()
-    assert first == "json-1: all 6 messages sent"
-    assert second.startswith("json-2: FAILED after 0 messages: A Connection error occurred")
+    lines = output.splitlines()
+    working = [line for line in lines if line.startswith("json-1: ")]
+    assert len(working) == 8
+    assert re.fullmatch(
+        r"json-1: Critical: service_down strategy-runner: sent in \d.\d\d s", working[5]
+    )
+    assert working[-1] == "json-1: all 7 messages sent"
+    broken = [line for line in lines if line.startswith("json-2: ")]
+    assert broken[0].startswith("json-2: LONG BTCUSDT opened: FAILED: A Connection error occurred")
+    assert broken[1].startswith("json-2: stopped after 0 messages. Check its URL")
     assert TOKEN not in output
-    assert [t.removeprefix("Test: ").split(":")[0] for t in sink.titles] == [
-        "LONG BTCUSDT opened",
-        "LONG BTCUSDT closed, +4.13 USDT",
-        "LONG BTCUSDT refused",
-        "Warning",
-        "Critical",
-        "Over",
+    assert [(m.title.removeprefix("Test: "), m.tone) for m in sink.received] == [
+        ("LONG BTCUSDT opened", "info"),
+        ("LONG BTCUSDT closed, +4.13 USDT", "success"),
+        ("LONG BTCUSDT refused: price_deviation", "warning"),
+        ("Info: lease_taken strategy-runner", "info"),
+        ("Warning: disk_nearly_full /", "warning"),
+        ("Critical: service_down strategy-runner", "failure"),
+        ("Over: service_down strategy-runner", "success"),
     ]
     (tmp_path / "notify_urls").write_text(sink.url)
     assert (await notify_test(environ))[0] == 0
