@@ -161,7 +161,9 @@ def _untold(findings: Sequence[Finding], told: Mapping[str, Incident]) -> Iterat
     said = {(incident.reading, incident.subject) for incident in told.values()}
     for finding in sorted(wrong, key=lambda finding: -RANK[finding.level]):
         about = finding.reading, finding.subject
-        if finding.key in told or about in said or causes & set(finding.because_of):
+        explaining = set(finding.because_of)
+        follows = causes & explaining and not {finding.key, finding.code} & explaining
+        if finding.key in told or about in said or follows:
             continue
         said.add(about)
         if finding.reading not in _OF_SERVICES:

@@ -67,6 +67,43 @@ async def test_a_collector_without_one_of_its_feeds_is_degraded(
     assert (state.state, state.detail) == ("degraded", "BYBIT is connecting")
 
 
+async def test_every_collector_that_has_a_share_of_the_markets_is_watched(
+    checker: Checker, redis: Redis
+) -> None:
+    await beat(redis, "aggr-server", details={"shard": 1, "shards": 3})
+    await beat(redis, "aggr-server-2", status="BYBIT is connecting")
+    seen = (await checker.check_all()).services
+    assert list(seen) == [*SERVICES, "aggr-server-2", "aggr-server-3"]
+    assert seen["aggr-server"].state == "up"
+    assert (seen["aggr-server-2"].state, seen["aggr-server-2"].detail) == (
+        "degraded",
+        "BYBIT is connecting",
+    )
+    assert seen["aggr-server-3"].state == "down"
+
+    # One that is gone is missed all the more.
+    await redis.delete("squeezeflow:heartbeat:aggr-server", "squeezeflow:heartbeat:aggr-server-2")
+    seen = (await checker.check_all()).services
+    assert seen["aggr-server-2"].state == seen["aggr-server-3"].state == "down"
+
+    await beat(redis, "aggr-server", details={"shard": 1, "shards": 1})
+    await checker.check_all()
+    assert list((await checker.check_all()).services) == list(SERVICES)
+
+
+async def test_how_long_an_answer_and_a_turn_took_is_told(checker: Checker, redis: Redis) -> None:
+    await beat(redis, "oi-tracker")
+    seen = (await checker.check_all()).services
+    assert seen["oi-tracker"].cycle_ms == 1.5
+    assert seen["oi-tracker"].answer_ms is None
+    for service in ("redis", "aggr-influx", "aggr-server", "freqtrade"):
+        took_ms = seen[service].answer_ms
+        assert took_ms is not None
+        assert 0 < took_ms < 4000
+        assert seen[service].cycle_ms is None
+    assert seen["redis"].figures["used_memory"] > 100_000
+
+
 async def test_a_refused_login_is_named(
     connections: Connections,
     others: tuple[Others, str],
