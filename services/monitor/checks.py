@@ -92,9 +92,10 @@ class Checker:
             told = [msgspec.json.decode(beat, type=Heartbeat) for beat in beats if beat is not None]
         except (RedisError, TimeoutError, msgspec.MsgspecError):
             return self._further  # what is wrong shows where each of them is checked
+        told = [beat for beat in told if "shards" in beat.details]
         if not told:
             return self._further
-        count = max(told, key=lambda beat: beat.ts_ms).details.get("shards", 1)
+        count = int(max(told, key=lambda beat: beat.ts_ms).details["shards"])
         further = (f"{COLLECTOR}-{index}" for index in range(2, count + 1))
         return [name for name in further if name not in self._settings.stack_services]
 
