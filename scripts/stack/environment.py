@@ -82,6 +82,7 @@ def _demo(layout: Layout, settings: StackSettings) -> dict[str, str]:
         "AGGR_SYMBOLS": "BTC,ETH",
         "AGGR_EXCHANGES": "BINANCE,BINANCE_FUTURES,BYBIT,COINBASE,OKEX",
         "AGGR_MARKETS": "",
+        "OI_EXCHANGES": "BINANCE_FUTURES,BYBIT,OKX",
     }
 
 

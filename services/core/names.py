@@ -139,3 +139,8 @@ def open_interest(base: str) -> str:
 def open_interest_total(base: str) -> str:
     """The sum over venues with each one's share, `OpenInterestTotal` as JSON."""
     return f"{PREFIX}:oi_total:{base}"
+
+
+def open_interest_held(base: str) -> str:
+    """Hash exchange -> a jump in its open interest that is not believed yet; for oi-tracker."""
+    return f"{PREFIX}:oi_held:{base}"

@@ -194,9 +194,27 @@ class OpenInterestSettings(ServiceSettings, frozen=True, kw_only=True):
     ] = ("BTC", "ETH")
     oi_exchanges: Annotated[
         tuple[str, ...], Meta(description="venues to ask for open interest, comma-separated")
-    ] = ("BINANCE_FUTURES", "BYBIT", "OKX")
+    ] = (
+        "BINANCE_FUTURES",
+        "BYBIT",
+        "OKX",
+        "DERIBIT",
+        "PHEMEX",
+        "BITFINEX",
+        "BITGET",
+        "KUCOIN",
+        "HUOBI",
+        "GATEIO",
+        "HYPERLIQUID",
+        "GEMINI",
+        "KRAKEN",
+        "DYDX",
+        "CRYPTOCOM",
+        "MEXC",
+    )
     oi_interval_s: Annotated[
-        int, Meta(ge=5, le=900, description="seconds between two samples of open interest")
+        int,
+        Meta(ge=5, le=900, description="least seconds between two samples of a venue, 5 to 900"),
     ] = 60
 
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,148 +15,278 @@ import msgspec
 import pytest
 from aiohttp import web
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from aggr_server.influx import InfluxClient
+from aggr_server.wire import MARKETS_KEY, Market
 from services import influx_init
 from services.core import names
-from services.core.records import OpenInterest
+from services.core.outage import Outage
+from services.core.records import Alert, OpenInterest, OpenInterestTotal
 from services.core.settings import InfluxSchemaSettings
+from services.oi import poller as poller_module
 from services.oi.tracker import Tracker
 from services.oi.venues import VENUES, VenueClient
-from tests.integration.servers import ROOT, InfluxServer, free_port
+from tests.integration.oi_venues import Gateway, eventually
+from tests.integration.servers import ROOT, InfluxServer, RedisServer
 
 DAY_MS = 86_400_000
-
-
-class Venues:
-    """A gateway that answers as the three venues do; `failing` names hosts that do not."""
-
-    def __init__(self) -> None:
-        self.failing: set[str] = set()
-        self.requests: list[str] = []
-
-    async def answer(self, request: web.Request) -> web.Response:
-        """One REST answer."""
-        host, _, path = request.path.lstrip("/").partition("/")
-        self.requests.append(f"{host}/{path}")
-        if host in self.failing:
-            return web.json_response({"msg": "maintenance"}, status=503)
-        return web.json_response(self._body(path, request.query))
-
-    def _body(self, path: str, query: Any) -> dict[str, Any]:
-        now = time.time_ns() // 1_000_000
-        symbol = query.get("symbol", query.get("instId", ""))
-        scale = 10 if symbol.startswith("ETH") else 1
-        if path == "fapi/v1/openInterest":
-            return {"symbol": symbol, "openInterest": str(100.0 * scale), "time": now}
-        if path == "fapi/v1/premiumIndex":
-            return {"symbol": symbol, "markPrice": str(50_000.0 / scale), "time": now}
-        if path == "v5/market/tickers":
-            row = {"symbol": symbol, "openInterest": str(400.0 * scale)}
-            rows = [{**row, "markPrice": str(50_000.0 / scale)}]
-            return {"retCode": 0, "result": {"list": rows}, "time": now}
-        if path == "api/v5/public/open-interest":
-            row = {"instId": symbol, "oi": "30000", "oiCcy": str(300.0 * scale), "ts": str(now)}
-            return {"code": "0", "data": [{**row, "oiUsd": str(15_000_000.0)}], "msg": ""}
-        raise AssertionError(f"unexpected request: {path}")
+ASKED = ("BINANCE_FUTURES", "BYBIT", "OKX", "DERIBIT")
 
 
 @pytest.fixture
-async def venues() -> AsyncIterator[tuple[Venues, str]]:
-    answers = Venues()
+async def venues() -> AsyncIterator[Gateway]:
+    answers = Gateway()
     application = web.Application()
-    application.router.add_get("/{path:.*}", answers.answer)
+    application.router.add_route("*", "/{path:.*}", answers.answer)
     runner = web.AppRunner(application)
     await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    yield answers, f"http://127.0.0.1:{port}"
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    answers.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield answers
+    answers.released.set()
     await runner.cleanup()
 
 
+class Asking:
+    """A tracker of its own clients; `go` lets every venue answer once and stores what came."""
+
+    def __init__(
+        self, gateway: Gateway, redis: Redis, influx: InfluxClient, asked: Sequence[str] = ASKED,
+        bases: Sequence[str] = ("BTC", "ETH"),
+    ) -> None:  # fmt: skip
+        self.clients = [VenueClient(VENUES[name], gateway.url) for name in asked]
+        outage = Outage("Redis", "test")
+        self.tracker = Tracker(bases, self.clients, redis, influx, interval_s=0, outage=outage)
+
+    async def go(self) -> None:
+        await asyncio.gather(*(poller.turn() for poller in self.tracker.pollers))
+        await self.tracker.round()
+
+    async def close(self) -> None:
+        for client in self.clients:
+            await client.close()
+
+
 @pytest.fixture
-async def tracker(
-    venues: tuple[Venues, str], redis: Redis, influx: InfluxClient
-) -> AsyncIterator[Tracker]:
-    clients = [VenueClient(venue, venues[1]) for venue in VENUES.values()]
-    yield Tracker(("BTC", "ETH"), clients, redis, influx)
-    for client in clients:
-        await client.close()
+async def asking(venues: Gateway, redis: Redis, influx: InfluxClient) -> AsyncIterator[Asking]:
+    created = Asking(venues, redis, influx)
+    yield created
+    await created.close()
 
 
-async def points(influx: InfluxClient, symbol: str = "BTCUSDT") -> dict[str, dict[str, Any]]:
+async def points(
+    influx: InfluxClient, symbol: str = "BTCUSDT", kind: str = ""
+) -> dict[str, dict[str, Any]]:
+    """By exchange, the newest point of a symbol; contracts by `exchange/contract`."""
     rows = await influx.query(f"SELECT * FROM open_interest WHERE symbol = '{symbol}'")
-    return {row["exchange"]: row for row in rows}
+    return {
+        "/".join(filter(None, (row["exchange"], row.get("contract")))): row
+        for row in rows
+        if kind in ("", row["aggregate_type"])
+    }
+
+
+async def sums(influx: InfluxClient, exchange: str) -> list[dict[str, Any]]:
+    """The points of a sum of BTC, oldest first."""
+    rows = await influx.query(f"SELECT * FROM open_interest WHERE exchange = '{exchange}'")
+    return [row for row in rows if row["symbol"] == "BTCUSDT"]
+
+
+async def total_of(redis: Redis, base: str = "BTC") -> OpenInterestTotal:
+    data = await redis.get(names.open_interest_total(base))
+    assert data is not None
+    return msgspec.json.decode(data, type=OpenInterestTotal)
+
+
+async def alerts_of(redis: Redis) -> list[Alert]:
+    entries: Any = await redis.xrange(names.ALERTS_STREAM)
+    return [msgspec.json.decode(fields[b"data"], type=Alert) for _, fields in entries]
 
 
 async def test_O2_every_venue_is_stored_one_sided_and_published(
-    tracker: Tracker, redis: Redis, influx: InfluxClient
+    asking: Asking, redis: Redis, influx: InfluxClient
 ) -> None:
     async with redis.pubsub() as subscriber:
         await subscriber.subscribe(names.OI_CHANNEL)
-        await tracker.round()
+        await asking.go()
         announced: list[OpenInterest] = []
-        while len(announced) < 6:
+        while len(announced) < 8:
             message = await subscriber.get_message(ignore_subscribe_messages=True, timeout=5)
             if message is not None:
                 announced.append(msgspec.json.decode(message["data"], type=OpenInterest))
-    assert tracker.status == "ok"
+    assert asking.tracker.status == "ok"
     stored = await points(influx)
-    coins = {name: row["coins"] for name, row in stored.items()}
-    assert coins == {"BINANCE_FUTURES": 100, "BYBIT": 200, "OKX": 300, "FUTURES_AGG": 600}
-    assert stored["BYBIT"]["raw"] == 400
+    expected = {"BINANCE_FUTURES": 100, "BYBIT": 200, "OKX": 300, "DERIBIT": 40}
+    assert {name: stored[name]["coins"] for name in expected} == expected
     assert stored["BYBIT"]["open_interest"] == 200 * 50_000
-    assert stored["OKX"]["unit"] == "contracts"
-    assert stored["FUTURES_AGG"]["open_interest"] == 600 * 50_000
-    assert stored["FUTURES_AGG"]["aggregate_type"] == "FUTURES_AGG"
-    assert stored["FUTURES_AGG"]["venues"] == "BINANCE_FUTURES,BYBIT,OKX"
+    assert stored["BYBIT"]["raw"] is None
+    assert stored["BYBIT/BTCUSDT"]["raw"] == 360
+    assert stored["BYBIT/BTCUSD"]["raw"] == 2_000_000
+    assert (stored["BYBIT/BTCUSD"]["coins"], stored["BYBIT/BTCUSD"]["unit"]) == (20, "usd")
+    assert (stored["OKX"]["raw"], stored["OKX"]["unit"]) == (30_000, "contracts")
+    assert stored["DERIBIT"]["unit"] == "usd"
+    for kind in ("FUTURES_AGG", "TOTAL_AGG"):
+        assert stored[kind]["coins"] == 640
+        assert stored[kind]["open_interest"] == 640 * 50_000
+        assert stored[kind]["aggregate_type"] == kind
+        assert stored[kind]["venues"] == "BINANCE_FUTURES,BYBIT,DERIBIT,OKX"
     assert {row.get("oi_change_24h") for row in stored.values()} <= {None}
     assert (await points(influx, "ETHUSDT"))["OKX"]["coins"] == 3000
 
     table = await redis.hgetall(names.open_interest("BTC"))
     samples = [msgspec.json.decode(value, type=OpenInterest) for value in table.values()]
-    published = {sample.exchange: sample for sample in samples}
-    assert len(published) == len(table)
-    assert {name: sample.coins for name, sample in published.items()} == {
-        "BINANCE_FUTURES": 100,
-        "BYBIT": 200,
-        "OKX": 300,
-    }
-    assert sorted(s.exchange for s in announced if s.base == "BTC") == sorted(published)
+    assert {sample.exchange: sample.coins for sample in samples} == expected
+    assert sorted(s.exchange for s in announced if s.base == "BTC") == sorted(expected)
+    total = await total_of(redis)
+    assert (total.coins, total.usd, total.missing) == (640, 640 * 50_000, [])
+    assert {share.exchange: share.coins for share in total.venues} == expected
+
+
+async def test_many_symbols_are_asked_for_at_once(asking: Asking, venues: Gateway) -> None:
+    await asking.go()
+    assert venues.requests.count("www.okx.com/api/v5/public/open-interest") == 1
+    assert venues.requests.count("api.bybit.com/v5/market/tickers") == 2
 
 
 async def test_O1_one_failing_venue_neither_stops_the_others_nor_moves_the_sum(
-    tracker: Tracker, venues: tuple[Venues, str], influx: InfluxClient
+    asking: Asking, venues: Gateway, influx: InfluxClient, redis: Redis
 ) -> None:
-    await tracker.round()
-    venues[0].failing.add("api.bybit.com")
-    await tracker.round()
-    assert "BYBIT" in tracker.status
-    rows = await influx.query("SELECT * FROM open_interest WHERE exchange='FUTURES_AGG'")
-    sums = [row for row in rows if row["symbol"] == "BTCUSDT"]
-    assert [row["coins"] for row in sums] == [600, 600]
-    assert sums[-1]["carried"] == "BYBIT"
-    counts = await influx.query("SELECT count(coins) AS n FROM open_interest GROUP BY exchange")
-    assert {row["exchange"]: row["n"] for row in counts}["BINANCE_FUTURES"] == 4
-    venues[0].failing.clear()
-    await tracker.round()
-    assert tracker.status == "ok"
+    await asking.go()
+    venues.failing.add("api.bybit.com")
+    await asking.go()
+    assert "BYBIT" in str(asking.tracker.details["failing"])
+    for kind in ("FUTURES_AGG", "TOTAL_AGG"):
+        rows = await sums(influx, kind)
+        assert [row["coins"] for row in rows] == [640, 640]
+        assert rows[-1]["carried"] == "BYBIT"
+    total = await total_of(redis)
+    assert [share.exchange for share in total.venues if share.carried] == ["BYBIT"]
+    counts = await influx.query(
+        "SELECT count(coins) AS n FROM open_interest WHERE aggregate_type = 'exchange' "
+        "GROUP BY exchange"
+    )
+    stored = {row["exchange"]: row["n"] for row in counts}
+    assert (stored["BINANCE_FUTURES"], stored["BYBIT"]) == (4, 2)
+    venues.failing.clear()
+    await asking.go()
+    assert asking.tracker.details["failing"] == {}
+    assert (await sums(influx, "TOTAL_AGG"))[-1]["carried"] == ""
 
 
 async def test_O1_a_venue_that_never_answered_makes_the_sum_partial(
-    tracker: Tracker, venues: tuple[Venues, str], influx: InfluxClient, redis: Redis
+    asking: Asking, venues: Gateway, influx: InfluxClient, redis: Redis
 ) -> None:
-    venues[0].failing.add("www.okx.com")
-    await tracker.round()
-    total = (await points(influx))["FUTURES_AGG"]
-    assert total.get("open_interest") is None
-    assert total["partial_open_interest"] == 300 * 50_000
-    assert total["missing"] == "OKX"
+    venues.failing.add("www.okx.com")
+    await asking.go()
+    stored = await points(influx)
+    for kind in ("FUTURES_AGG", "TOTAL_AGG"):
+        assert stored[kind].get("open_interest") is None
+        assert stored[kind].get("coins") is None
+        assert stored[kind]["partial_open_interest"] == 340 * 50_000
+        assert stored[kind]["missing"] == "OKX"
+    total = await total_of(redis)
+    assert (total.coins, total.missing) == (340, ["OKX"])
     assert b"OKX" not in await redis.hgetall(names.open_interest("BTC"))
 
 
+async def test_O1_a_venue_that_hangs_delays_nobody(
+    asking: Asking, venues: Gateway, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    venues.hanging.add("api.bybit.com")
+    stop = asyncio.Event()
+    tracker = asking.tracker
+
+    async def others_published() -> bool:
+        await tracker.round()
+        return await redis.hlen(names.open_interest("BTC")) == 3
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(poller.run(stop)) for poller in tracker.pollers]
+        await eventually(others_published)
+        held_up = next(poller for poller in tracker.pollers if poller.name == "BYBIT")
+        assert held_up.polls == 0
+        for task in running:
+            task.cancel()
+    monkeypatch.setattr(poller_module, "POLL_TIMEOUT_S", 0.2)
+    await held_up.turn()
+    assert "no answer" in held_up.problem
+
+
+async def test_a_jump_is_held_back_alarmed_and_its_end_told(
+    asking: Asking, venues: Gateway, influx: InfluxClient, redis: Redis
+) -> None:
+    await asking.go()
+    venues.factor["www.okx.com"] = 3.5
+    for _ in range(3):
+        await asking.go()
+    rows = await influx.query("SELECT coins FROM open_interest WHERE exchange = 'OKX'")
+    assert {row["coins"] for row in rows} == {300, 3000}
+    total = await total_of(redis)
+    assert total.coins == 640
+    assert [share.exchange for share in total.venues if share.held] == ["OKX"]
+    kept = msgspec.json.decode(
+        (await redis.hgetall(names.open_interest("BTC")))[b"OKX"], type=OpenInterest
+    )
+    assert kept.coins == 300
+    begun = await alerts_of(redis)
+    assert sorted((alert.code, alert.symbol) for alert in begun) == [
+        ("oi_jump", "BTCUSDT"), ("oi_jump", "ETHUSDT"),
+    ]  # fmt: skip
+    assert all(alert.level == "warning" and "OKX" in alert.text for alert in begun)
+    venues.factor.clear()
+    await asking.go()
+    ended = (await alerts_of(redis))[2:]
+    assert [alert.ended_level for alert in ended] == ["warning", "warning"]
+    assert await redis.exists(names.open_interest_held("BTC")) == 0
+
+
+async def test_a_restart_in_the_middle_of_a_jump_neither_believes_nor_tells_it_again(
+    asking: Asking, venues: Gateway, influx: InfluxClient, redis: Redis
+) -> None:
+    await asking.go()
+    venues.factor["www.okx.com"] = 3.5
+    await asking.go()
+    again = Asking(venues, redis, influx)
+    await again.tracker.remember()
+    await again.go()
+    total = await total_of(redis)
+    assert (total.coins, [s.exchange for s in total.venues if s.held]) == (640, ["OKX"])
+    assert len(await alerts_of(redis)) == 2
+    await again.close()
+
+
+async def test_what_an_earlier_run_knew_stands_in_for_a_venue_that_is_away(
+    asking: Asking, venues: Gateway, influx: InfluxClient, redis: Redis
+) -> None:
+    await asking.go()
+    venues.failing.add("www.okx.com")
+    again = Asking(venues, redis, influx)
+    await again.tracker.remember()
+    await again.go()
+    total = await total_of(redis)
+    assert (total.coins, total.missing) == (640, [])
+    assert [share.exchange for share in total.venues if share.carried] == ["OKX"]
+    await again.close()
+
+
+async def test_bases_are_those_of_perpetuals_that_are_followed(
+    asking: Asking, redis: Redis
+) -> None:
+    for market, kind in (("BYBIT:ETHUSDT", "perp"), ("BINANCE:btcusdt", "spot")):
+        base = "ETH" if kind == "perp" else "BTC"
+        record = Market(market, market.partition(":")[0], base, "USDT", kind)  # type: ignore[arg-type]
+        await redis.hset(MARKETS_KEY, market, msgspec.json.encode(record))
+    await asking.tracker.remember()
+    await asking.go()
+    assert await redis.hlen(names.open_interest("ETH")) == 4
+    assert await redis.hlen(names.open_interest("BTC")) == 0
+
+
 async def test_change_over_a_day_comes_from_the_stored_history(
-    tracker: Tracker, influx: InfluxClient
+    asking: Asking, influx: InfluxClient, redis: Redis
 ) -> None:
     then = time.time_ns() // 1_000_000 - DAY_MS - 60_000
     await influx.write(
@@ -170,34 +300,54 @@ async def test_change_over_a_day_comes_from_the_stored_history(
         ],
         precision="ms",
     )
-    await tracker.round()
+    await asking.go()
     rows = await influx.query("SELECT * FROM open_interest WHERE oi_change_24h > 0")
     changes = {row["exchange"]: row for row in rows}
-    assert changes.keys() == {"BINANCE_FUTURES", "BYBIT", "FUTURES_AGG"}
-    assert changes["BINANCE_FUTURES"]["oi_change_24h"] == pytest.approx(0.25)
-    assert changes["BINANCE_FUTURES"]["oi_change_pct"] == pytest.approx(25)
-    assert changes["FUTURES_AGG"]["oi_change_24h"] == pytest.approx(0.25)
+    assert changes.keys() == {"BINANCE_FUTURES", "BYBIT", "FUTURES_AGG", "TOTAL_AGG"}
+    for row in changes.values():
+        assert row["oi_change_24h"] == pytest.approx(0.25)
+        assert row["oi_change_pct"] == pytest.approx(25)
+    total = await total_of(redis)
+    assert total.change_24h == pytest.approx(0.25)
+    assert {s.exchange: s.change_24h for s in total.venues}["OKX"] is None
 
 
 async def test_points_taken_while_influx_is_away_arrive_later(
-    venues: tuple[Venues, str], redis: Redis, own_influx: InfluxServer
+    venues: Gateway, redis: Redis, own_influx: InfluxServer
 ) -> None:
     settings = InfluxSchemaSettings(influx_port=own_influx.port)
     with influx_init.connect(settings) as blocking:
         influx_init.apply_schema(blocking, settings, report=lambda _: None)
-    client = VenueClient(VENUES["OKX"], venues[1])
     async with InfluxClient(settings) as influx:
-        tracker = Tracker(("BTC",), [client], redis, influx)
+        asking = Asking(venues, redis, influx, ["OKX"], ["BTC"])
         own_influx.kill()
-        await tracker.round()
-        assert "InfluxDB" in tracker.status
+        await asking.go()
+        assert "InfluxDB" in asking.tracker.status
         assert await redis.hexists(names.open_interest("BTC"), "OKX")
         own_influx.start()
-        await tracker.round()
-        assert tracker.status == "ok"
+        await asking.go()
+        assert asking.tracker.status == "ok"
         rows = await influx.query("SELECT coins FROM open_interest WHERE exchange = 'OKX'")
-    await client.close()
+    await asking.close()
     assert len(rows) == 2
+
+
+async def test_what_is_new_while_redis_is_away_is_published_later(
+    venues: Gateway, own_redis: RedisServer, influx: InfluxClient
+) -> None:
+    redis = Redis(port=own_redis.port, socket_timeout=5, retry=Retry(NoBackoff(), 0))
+    asking = Asking(venues, redis, influx, ["OKX"], ["BTC"])
+    await asking.go()
+    own_redis.kill()
+    venues.factor["www.okx.com"] = 3.5
+    await asking.go()
+    assert "Redis" in asking.tracker.status
+    own_redis.start()
+    await asking.tracker.round()
+    assert asking.tracker.status == "ok"
+    assert [alert.code for alert in await alerts_of(redis)] == ["oi_jump"]
+    await asking.close()
+    await redis.aclose()
 
 
 def tracker_env(connection_env: dict[str, str], **more: str) -> dict[str, str]:
@@ -210,13 +360,14 @@ def tracker_env(connection_env: dict[str, str], **more: str) -> dict[str, str]:
 
 
 async def test_the_service_samples_beats_and_ends_in_good_order(
-    venues: tuple[Venues, str],
-    connection_env: dict[str, str],
-    redis: Redis,
-    tmp_path: Path,
+    venues: Gateway, connection_env: dict[str, str], redis: Redis, tmp_path: Path
 ) -> None:
     environ = tracker_env(
-        connection_env, HEARTBEAT_DIR=str(tmp_path), EXCHANGE_GATEWAY=venues[1], AGGR_SYMBOLS="BTC"
+        connection_env,
+        HEARTBEAT_DIR=str(tmp_path),
+        EXCHANGE_GATEWAY=venues.url,
+        AGGR_SYMBOLS="BTC",
+        OI_EXCHANGES="BYBIT,OKEX",
     )
     async with redis.pubsub() as subscriber:
         await subscriber.subscribe(names.OI_CHANNEL)
@@ -224,10 +375,11 @@ async def test_the_service_samples_beats_and_ends_in_good_order(
             sys.executable, "-m", "services.oi_tracker", env=environ
         )
         try:
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(60):
                 async for message in subscriber.listen():
                     if message["type"] == "message":
                         break
+            await eventually(lambda: redis.exists(names.open_interest_total("BTC")))
             assert await redis.exists(names.heartbeat("oi-tracker"))
             assert (tmp_path / "oi-tracker.alive").exists()
         finally:
