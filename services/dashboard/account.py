@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from msgspec.structs import replace
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -56,6 +57,7 @@ class Account:
         self._closed: list[Trade] = []
         self._closed_known = False
         self._open: list[Trade] = []
+        self._shown: Trades | None = None
 
     @property
     def real_money(self) -> bool | None:
@@ -70,29 +72,34 @@ class Account:
     async def round(self) -> None:
         """Ask once."""
         switch = await self._switch()
+        halted = None if switch is None else switch.halted
+        reason = "" if switch is None else halt.describe(switch)
         try:
             await self._ask()
         except (FreqtradeUnreachable, FreqtradeRefused) as error:
-            self._config, self._equity, self._closed_known = None, None, False
+            self._config = None
             self._balance_due = self._closed_due = 0.0
-            problem = str(error)
+            self._troubles.note("freqtrade", "trades", error)
+            known = self._shown or self._block()
+            shown = replace(known, problem=str(error), halted=halted, halted_reason=reason)
         else:
-            problem = ""
-        self._troubles.note("freqtrade", "trades", problem)
+            self._troubles.note("freqtrade", "trades", None)
+            shown = self._shown = replace(self._block(), halted=halted, halted_reason=reason)
+        self._audience.show(shown)
+
+    def _block(self) -> Trades:
         today_ms = self._now_ms() // _DAY_MS * _DAY_MS
-        self._audience.show(
-            Trades(
-                ts_ms=self._now_ms(),
-                problem=problem,
-                open=[] if problem else [row_of(trade) for trade in self._open],
-                closed=[row_of(trade) for trade in self._closed[-CLOSED_SHOWN:][::-1]],
-                currency="" if self._config is None else self._config.stake_currency,
-                equity=self._equity,
-                profit_today=profit_since(self._closed, today_ms) if self._closed_known else None,
-                halted=None if switch is None else switch.halted,
-                halted_reason="" if switch is None else halt.describe(switch),
-                real_money=self.real_money,
-            )
+        return Trades(
+            ts_ms=self._now_ms(),
+            problem="",
+            open=[row_of(trade) for trade in self._open],
+            closed=[row_of(trade) for trade in self._closed[-CLOSED_SHOWN:][::-1]],
+            currency="" if self._config is None else self._config.stake_currency,
+            equity=self._equity,
+            profit_today=profit_since(self._closed, today_ms) if self._closed_known else None,
+            halted=None,
+            halted_reason="",
+            real_money=self.real_money,
         )
 
     async def _ask(self) -> None:

@@ -13,6 +13,9 @@ from services.core.outage import Outage
 from services.dashboard.audience import Audience
 from services.dashboard.channels import Channels, Handlers
 
+LEAST_S = 0.2
+"""Between two rounds, however often something changes."""
+
 
 class Source(Protocol):
     """A block or several. A server that is away is noted by `round` itself."""
@@ -42,6 +45,7 @@ class Attention:
             await self._audience.present.wait()
             self._wanted.clear()
             await self._source.round()
+            await asyncio.sleep(LEAST_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._source.every_s):
                     await self._wanted.wait()

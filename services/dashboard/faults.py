@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from logging import getLogger
 
@@ -29,6 +30,9 @@ MOST_ALERTS = 100
 GOES_ON_S = 5
 """A gap that ends less than this before now goes on: its end moves with the clock."""
 
+_Key = tuple[str, str, int]
+"""Market, reason, and first second of a gap."""
+
 _log = getLogger(__name__)
 
 
@@ -52,7 +56,9 @@ class GapList:
         self._bases = bases
         self._troubles = troubles
         self._now_ms = now_ms
-        self._live: dict[tuple[str, str, int], Gap] = {}
+        self._live: dict[_Key, Gap] = {}
+        self._stored: dict[_Key, Gap] = {}
+        self._stored_due = 0.0
 
     def learn(self, gaps: Iterable[Gap]) -> None:
         """The collectors record gaps, or say that some are shorter now."""
@@ -69,27 +75,28 @@ class GapList:
         if not watched:
             return
         now_s = self._now_ms() // 1000
-        try:
-            rows = await self._influx.query(
-                f'SELECT "from_s", "to_s" FROM "{GAPS_MEASUREMENT}" '
-                f'WHERE {within(now_s - BEGUN_S, now_s + 60)} GROUP BY "market", "reason"'
-            )
-        except (InfluxError, InfluxUnavailable) as error:
-            self._troubles.note("InfluxDB", "gaps", error)
-            return
-        self._troubles.note("InfluxDB", "gaps", None)
-        known = {
-            (row["market"], row["reason"], int(row["from_s"])): Gap(
-                row["market"], int(row["from_s"]), int(row["to_s"]), row["reason"]
-            )
-            for row in rows
-        }
-        known.update(self._live)
+        if time.monotonic() >= self._stored_due:
+            try:
+                self._stored = await self._read(now_s)
+            except (InfluxError, InfluxUnavailable) as error:
+                self._troubles.note("InfluxDB", "gaps", error)
+                return
+            self._troubles.note("InfluxDB", "gaps", None)
+            self._stored_due = time.monotonic() + self.every_s - 1.0
+        known = {**self._stored, **self._live}
         for symbol in watched:
             markets = {market.market for market in self._directory.of_base(self._bases[symbol])}
             of_symbol = [gap for gap in known.values() if gap.market in markets]
             found = rows_of(of_symbol, now_s)
             self._audience.show(Gaps(symbol=symbol, ts_ms=self._now_ms(), rows=found))
+
+    async def _read(self, now_s: int) -> dict[_Key, Gap]:
+        rows = await self._influx.query(
+            f'SELECT "from_s", "to_s" FROM "{GAPS_MEASUREMENT}" '
+            f'WHERE {within(now_s - BEGUN_S, now_s + 60)} GROUP BY "market", "reason"'
+        )
+        gaps = (Gap(r["market"], int(r["from_s"]), int(r["to_s"]), r["reason"]) for r in rows)
+        return {(gap.market, gap.reason, gap.from_s): gap for gap in gaps}
 
 
 def rows_of(gaps: Iterable[Gap], now_s: int) -> list[GapRow]:

@@ -14,6 +14,7 @@ from services.dashboard.login import SESSION_S, Login, session_of
 
 COOKIE = "squeezeflow_session"
 METRICS = "/metrics"
+LIVE = "/live"
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -22,7 +23,8 @@ HEADERS = {
         "frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    # With no-referrer, browsers would not name the page that a form comes from.
+    "Referrer-Policy": "same-origin",
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -86,7 +88,7 @@ class Guard:
             return None
         if probed:
             return self._ask_for_basic(request) if path == METRICS else None
-        if self._login.holds(self.session(request)) or upgrade:
+        if self._login.holds(self.session(request)) or path == LIVE:
             # A websocket without a login is told so by its own close code.
             return None
         if path == "/":

@@ -19,7 +19,7 @@ from services.dashboard.assets import Assets
 from services.dashboard.attention import Attention, WatchedChannels
 from services.dashboard.audience import Audience
 from services.dashboard.faults import AlertList, GapList
-from services.dashboard.guard import Guard, is_loopback
+from services.dashboard.guard import LIVE, Guard, is_loopback
 from services.dashboard.health import ServiceList
 from services.dashboard.hub import Hub, now_ms
 from services.dashboard.interest import Interest
@@ -76,6 +76,7 @@ class Page:
             self.hub.directory.of_base,
             self._markers,
             now_ms,
+            lambda who, problem: self._troubles.note("InfluxDB", who, problem),
         )
 
     def _make_sources(self) -> None:
@@ -157,7 +158,7 @@ class Page:
         application.router.add_get("/", index)
         application.router.add_get("/assets/{name}", assets.handle)
         application.router.add_get("/api/history", self._history)
-        application.router.add_get("/live", live.handle)
+        application.router.add_get(LIVE, live.handle)
         application.router.add_post("/logout", log_out)
         application.on_shutdown.append(stop)
 
@@ -209,6 +210,7 @@ class Page:
 
     def _on_watch(self, symbol: str) -> None:
         self._market.watched(symbol)
+        self._services.show()
         for name in ("interest", "gaps"):
             self._attend[name].want()
 

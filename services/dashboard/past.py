@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from aggr_server.influx import InfluxError, InfluxUnavailable
 from aggr_server.wire import TIMEFRAMES, Market
 from services.dashboard.protocol import History
 from services.dashboard.ring import PRICES, Floats, empty, longer
@@ -25,7 +26,7 @@ STEPS = (1, 5, 15, *(t.seconds for t in TIMEFRAMES[1:]))
 LATE_S = 1_800
 """Longer bars are stored this much after their end at the latest."""
 
-KEPT_ANSWERS = 64
+KEPT_ANSWERS = 32
 STORED_FOR_S = 60.0
 FRESH_FOR_S = 0.9
 _GZIP_LEVEL = 4
@@ -58,12 +59,14 @@ class Past:
         markets: Callable[[str], Sequence[Market]],
         markers: Markers,
         now_ms: Callable[[], int],
+        note: Callable[[str, object], None] = lambda who, problem: None,
     ) -> None:
         self._symbols = symbols
         self._stored = stored
         self._markets = markets
         self._markers = markers
         self._now_ms = now_ms
+        self._note = note
         self._answers: OrderedDict[Any, tuple[float, asyncio.Future[Any]]] = OrderedDict()
 
     def asked(self, query: Mapping[str, str]) -> Asked:
@@ -90,7 +93,8 @@ class Past:
         return Asked(symbol, step, min(first, last), last)
 
     async def answer(self, asked: Asked) -> bytes:
-        """The `History` as gzipped JSON. Raises `InfluxError`, `InfluxUnavailable`."""
+        """The `History` as gzipped JSON. Raises `InfluxError`, `InfluxUnavailable` if bars are
+        wanted that only InfluxDB has."""
         found: bytes = await self._once(asked, FRESH_FOR_S, self._answer)
         return found
 
@@ -106,19 +110,22 @@ class Past:
             parts.append(columns)
         if edge < asked.to_s:
             parts.append(_from_ring(symbol, asked.step, edge, asked.to_s))
-        span = asked.symbol, asked.step, asked.from_s, asked.to_s
-        oi = await self._once(("oi", *span), FRESH_FOR_S, self._open_interest)
-        markers = await self._markers(asked.symbol, asked.from_s, asked.to_s)
+        oi: tuple[list[int], list[float]] = ([], [])
+        markers: Mapping[str, list[dict[str, Any]]] = {}
+        try:
+            base = symbol.base
+            oi = await self._stored.open_interest(base, asked.from_s, asked.to_s, asked.step)
+            markers = await self._markers(asked.symbol, asked.from_s, asked.to_s)
+        except (InfluxError, InfluxUnavailable) as error:
+            # The bars are worth showing without them.
+            self._note("history", error)
+        else:
+            self._note("history", None)
         return _history(asked, np.concatenate(parts, axis=1), oi, complete_from, markers)
 
     async def _answer(self, asked: Asked) -> bytes:
         data = msgspec.json.encode(await self.history(asked))
         return await asyncio.to_thread(gzip.compress, data, _GZIP_LEVEL)
-
-    async def _open_interest(self, key: tuple[str, str, int, int, int]) -> Any:
-        _, symbol, step, from_s, to_s = key
-        base = self._symbols[symbol].base
-        return await self._stored.open_interest(base, from_s, to_s, step)
 
     async def _older(self, key: tuple[str, str, int, int, int]) -> tuple[Floats, int]:
         """From what is stored; the newest bars from minutes, which are stored before longer ones.

@@ -18,6 +18,8 @@ from services.market.live import DATABASE_LAG_S
 
 RETRY_S = 0.5
 RETRY_CAP_S = 10.0
+PUT_OFF_MS = 10_000
+"""Spans that keep coming do not put off the reading for longer."""
 
 _log = getLogger(__name__)
 
@@ -27,6 +29,7 @@ class _Wanted:
     from_s: int
     to_s: int
     due_ms: int
+    latest_ms: int
 
 
 class ReadBack:
@@ -60,9 +63,10 @@ class ReadBack:
         if symbol.base in self._wanted:
             known = self._wanted[symbol.base][1]
             known.from_s, known.to_s = min(known.from_s, from_s), max(known.to_s, to_s)
-            known.due_ms = max(known.due_ms, due_ms)
+            known.due_ms = min(max(known.due_ms, due_ms), known.latest_ms)
         else:
-            self._wanted[symbol.base] = symbol, _Wanted(from_s, to_s, due_ms)
+            latest_ms = due_ms + PUT_OFF_MS
+            self._wanted[symbol.base] = symbol, _Wanted(from_s, to_s, due_ms, latest_ms)
         self._news.set()
 
     async def run(self) -> None:
