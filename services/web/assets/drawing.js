@@ -227,5 +227,5 @@ const drawing = (() => {
     }, false);
   }
 
-  return { PHASES, abscissa, strip, divergence, trades, moments, levels };
+  return { PHASES, layer, label, abscissa, strip, divergence, trades, moments, levels };
 })();
