@@ -81,9 +81,13 @@ class Incident(Alert, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class _Track:
-    """Since when a key is wrong or well without a break, and when it was last measured."""
+    """Since when a key is wrong or well without a break, and when it was last measured.
+
+    `right_s`: when it was last measured and not wrong.
+    """
 
     seen_s: float
+    right_s: float = float("-inf")
     wrong_s: float | None = None
     well_s: float | None = None
 
@@ -118,10 +122,10 @@ class Incidents:
             track = self._tracks.setdefault(key, _Track(now_s))
             track.seen_s = now_s
             if finding.wrong:
-                since_s = now_s - finding.since_s
+                since_s = max(track.right_s, now_s - finding.since_s)
                 track.wrong_s = since_s if track.wrong_s is None else min(track.wrong_s, since_s)
             else:
-                track.wrong_s = None
+                track.right_s, track.wrong_s = now_s, None
             if not finding.well:
                 track.well_s = None
             elif track.well_s is None:

@@ -91,6 +91,14 @@ def test_how_long_it_was_so_before_counts() -> None:
     assert end.text.startswith("over after 55 s")
 
 
+def test_it_was_not_so_before_it_was_last_seen_otherwise() -> None:
+    incidents = Incidents()
+    run(incidents, 0, 1, well(hold_s=30))
+    # As when nothing was heard of a service for an hour because its server was away.
+    assert run(incidents, 1, 29, finding(hold_s=30, since_s=3600)) == []
+    assert len(run(incidents, 30, 1, finding(hold_s=30, since_s=3600))) == 1
+
+
 def test_a_flickering_fault_is_one_incident() -> None:
     incidents = Incidents()
     told = []
