@@ -4,6 +4,8 @@ const GAP = "242,204,96";
 const SETUP = { 1: "76,181,245", [-1]: "240,136,62", 0: "217,165,33" };
 const PILL_PX = 15;
 const NAMES_AT = 0.84;
+/** Room for the names of the price lines at the right edge. */
+const NAMES_PX = 84;
 
 const shown = (a, b, width) => a !== null && b !== null && b >= 0 && a <= width;
 
@@ -89,7 +91,7 @@ export function signalLayer(list, x, theme) {
       const color = signal.dead ? soft : signal.side > 0 ? up : down;
       const wide = context.measureText(signal.text).width + 22;
       const top = place(price, signal.side, height);
-      const left = Math.min(width - wide - 4, Math.max(4, px - wide / 2));
+      const left = Math.min(width - wide - NAMES_PX, Math.max(4, px - wide / 2));
       pill(context, { left, top, wide, color, panel, signal });
       context.fillText(signal.text, left + 16, top + PILL_PX / 2 + 0.5);
     }

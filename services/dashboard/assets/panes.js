@@ -6,7 +6,7 @@ const PANEL = "#10141b";
 const LINE = "#212936";
 const TEXT = "#9aa5b5";
 export const PANES = [
-  { id: "price", weight: 50 }, { id: "cvd", weight: 24 }, { id: "gap", weight: 17 },
+  { id: "price", weight: 47 }, { id: "cvd", weight: 27 }, { id: "gap", weight: 17 },
   { id: "oi", weight: 12 }, { id: "liq", weight: 11 },
 ];
 

@@ -35,8 +35,8 @@ export function showServices({ status, services, sparks: stages }) {
   sparksHead.hidden = sparks.hidden = stages.length === 0;
   keyed(sparks, stages, ({ stage }) => stage, createStage, (row, stage) => {
     drawSpark(row.drawn, stage);
-    figure(row.median, `spark.${stage.stage}.median`, stage.median.at(-1) ?? null, "num");
-    figure(row.p99, `spark.${stage.stage}.p99`, stage.p99.at(-1) ?? null, "num");
+    figure(row.median, `spark.${stage.stage}.median`, stage.median.at(-1) ?? null, "usd");
+    figure(row.p99, `spark.${stage.stage}.p99`, stage.p99.at(-1) ?? null, "usd");
   });
 }
 

@@ -171,6 +171,7 @@ function factsOf({ setup, position }) {
 function showFacts(view) {
   const [name, rows] = factsOf(view);
   factsHead.parentElement.hidden = rows.length === 0;
+  mark(factsHead.parentElement, "held", view.position !== null);
   say(factsHead, name);
   fill(facts, rows);
   fill(feed, [

@@ -12,8 +12,8 @@ let newest = { trades: null, signals: [] };
 
 const tradeTable = table("Positions and outcomes", [
   { name: "Symbol", left: true }, { name: "Side", left: true }, { name: "Stake", className: "roomy" },
-  { name: "Entry" }, { name: "Now, exit", hint: "Current rate, or that of the exit" },
-  { name: "Stop" }, { name: "Profit" }, { name: "%", hint: "Of the stake" },
+  { name: "Profit" }, { name: "%", hint: "Of the stake" }, { name: "Entry" },
+  { name: "Now, exit", hint: "Current rate, or that of the exit" }, { name: "Stop" },
   { name: "Held" }, { name: "Reason", left: true }]);
 const signalTable = table("Signals", [
   { name: "Time", left: true }, { name: "Symbol", left: true }, { name: "Action", left: true },
@@ -83,7 +83,7 @@ function createTrade(trade) {
   const held = make("td");
   const reason = make("td", { className: "left wide" });
   return Object.assign(make("tr", {}, symbolCell(trade.symbol, trade.opened_ms / 1000), side,
-    stake, entry, now, stop, profit, ratio, held, reason),
+    stake, profit, ratio, entry, now, stop, held, reason),
   { side, stake, entry, now, stop, profit, ratio, held, age, reason });
 }
 

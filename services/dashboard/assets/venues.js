@@ -12,7 +12,7 @@ let flows = null;
 let interest = null;
 
 const volume = table("Volume by venue", [{ name: "Venue", left: true },
-  { name: "Buys" }, { name: "Split", hint: "Buys to the left, sells to the right" },
+  { name: "Buys" }, { name: "Split", className: "centred", hint: "Buys to the left, sells to the right" },
   { name: "Sells" }, { name: "Net" }]);
 const open = table("Open interest by venue", [{ name: "Venue", left: true }, { name: "Coins" },
   { name: "USD" }, { name: "24h" }, { name: "Age" }]);
@@ -71,7 +71,7 @@ export function showVenuesAge() {
 function drawFlows(rows) {
   const all = rows.map((flow) => ({ ...flow, total: flow.vbuy + flow.vsell }))
     .sort((a, b) => b.total - a.total);
-  const most = all[0]?.total ?? 0;
+  const most = Math.max(0, ...all.map(({ vbuy, vsell }) => Math.max(vbuy, vsell)));
   const sums = ["spot", "perp"].map((kind) => {
     const each = all.filter((flow) => flow.kind === kind);
     const sum = (side) => each.reduce((total, flow) => total + flow[side], 0);
@@ -114,7 +114,7 @@ function showFlow(row, flow, most) {
     figure(row.buy, `${at}.vbuy`, vbuy, "usd");
     figure(row.sell, `${at}.vsell`, vsell, "usd");
   }
-  const whole = flow.sum ? vbuy + vsell : most;
+  const whole = flow.sum ? Math.max(vbuy, vsell) : most;
   share(row.left, vbuy, whole);
   share(row.right, vsell, whole);
   say(row.net, `${net > 0 ? "+" : ""}${format.show(net, "usd")}`);

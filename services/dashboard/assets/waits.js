@@ -99,7 +99,7 @@ function showWait(row, wait) {
   row.title = wait.text;
   const shown = compared && (colon > 0 || held);
   parts.values.hidden = !shown;
-  parts.bar.hidden = !compared;
+  parts.bar.hidden = !(compared && wait.bound === "least" && wait.need > 0);
   if (!compared) return;
   const kind = KINDS[wait.unit] ?? "num";
   if (shown) {
@@ -110,14 +110,7 @@ function showWait(row, wait) {
     carry(parts.level, `${at}.have`, wait.have);
     carry(parts.goal, `${at}.need`, wait.need);
   }
-  gauge(parts, wait);
+  // Full at what is needed.
+  share(parts.level, wait.have, wait.need);
 }
 
-/** Full at what is needed; where it must stay under a bound, the bound is the right end. */
-function gauge({ level, goal, bar }, { have, need, bound }) {
-  const whole = bound === "least" && need > 0 ? need : Math.max(Math.abs(have), Math.abs(need)) || 1;
-  const side = bound === "least" && need <= 0 ? have - need : have * Math.sign(need || 1);
-  share(level, Math.max(0, side), whole);
-  share(goal, Math.abs(need), whole, "--at");
-  mark(bar, "most", bound === "most");
-}
