@@ -28,6 +28,8 @@ SOCKET = Path("/var/run/docker.sock")
 MOUNTED = (
     "docker/*.sh",
     "docker/*.conf",
+    "docker/chronograf/resources",
+    "docker/chronograf/resources/*",
     "freqtrade/config/config.json",
     "services/monitor/rules.toml",
 )
@@ -180,9 +182,10 @@ def _prepare(project: Project, config: Mapping[str, Any], progress: Progress) ->
     """What Compose leaves to the host: readable files, folders for bound volumes, no old demo."""
     for pattern in MOUNTED:
         for path in project.root.glob(pattern):
-            mode = path.stat().st_mode
-            if stat.S_IMODE(mode) & 0o444 != 0o444:
-                path.chmod(stat.S_IMODE(mode) | 0o444)
+            mode = stat.S_IMODE(path.stat().st_mode)
+            needed = 0o555 if path.is_dir() else 0o444
+            if mode & needed != needed:
+                path.chmod(mode | needed)
     for volume in config.get("volumes", {}).values():
         if device := (volume or {}).get("driver_opts", {}).get("device"):
             try:
