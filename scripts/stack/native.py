@@ -17,11 +17,12 @@ from scripts.stack import debian, dotenv, environment, ports, render, secret_fil
 from scripts.stack.layout import Layout
 from scripts.stack.probes import Probe, probes
 from scripts.stack.progress import Progress
+from scripts.stack.reviver import FROZEN_S
 from scripts.stack.running import Address, Options, StackError, Started, Usage
 from scripts.stack.settings import StackSettings, merged, setting_names, validate
 from scripts.stack.supervise import Process, Supervisor, end, leftovers, usage
 from services.core.service import BAD_SETTINGS_EXIT
-from services.core.settings import MonitorSettings
+from services.core.settings import MonitorSettings, StrategySettings
 
 LOG_LINES_SHOWN = 15
 POLL_S = 0.25
@@ -152,6 +153,14 @@ def install(root: Path, progress: Progress) -> debian.Programs:
         return programs.result()
 
 
+def _reviver(environ: Mapping[str, str]) -> list[str]:
+    """Its command. No loop turns less often than the strategy's, which may be slow by a setting."""
+    turns_s = load(StrategySettings, environ).squeezeflow_run_interval
+    command = [sys.executable, "-m", "scripts.stack.reviver"]
+    command += ["--heartbeats", environ["HEARTBEAT_DIR"]]
+    return [*command, "--frozen-s", str(max(FROZEN_S, 3 * turns_s))]
+
+
 def _launch(
     layout: Layout, given: Mapping[str, str], settings: StackSettings, installed: debian.Programs
 ) -> NativeStack:
@@ -164,9 +173,7 @@ def _launch(
         "influxd.conf": render.influxd_conf(
             layout, settings, auth=bool(connections.influx_password)
         ),
-        "supervisord.conf": render.supervisord_conf(
-            layout, programs, [sys.executable, "-m", "scripts.stack.reviver"]
-        ),
+        "supervisord.conf": render.supervisord_conf(layout, programs, _reviver(environ)),
     }
     for name, text in files.items():
         _write_private(layout.run / name, text)

@@ -91,7 +91,7 @@ def supervisord_conf(layout: Layout, programs: Sequence[Program], reviver: Seque
     """Supervisor: Unix socket for its owner only, restarts without end, rotated logs.
 
     A program that ends too soon is started again after 1, 2, 3 ... seconds; after `startretries`
-    of these supervisord would give up, and the reviver begins anew.
+    of these supervisord would give up, and the reviver begins anew. It also ends what stands still.
     """
     run = layout.run
     parts = [
@@ -111,7 +111,7 @@ def supervisord_conf(layout: Layout, programs: Sequence[Program], reviver: Seque
         "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
         "[eventlistener:reviver]",
         f"command={_command(reviver)}",
-        "events=PROCESS_STATE_FATAL",
+        "events=PROCESS_STATE_FATAL,TICK_5",
         f"stderr_logfile={_plain(layout.log / 'reviver.log')}",
     ]
     for program in programs:
