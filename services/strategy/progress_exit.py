@@ -61,7 +61,7 @@ def exit_conditions(
     least_s = needed(params)
     found = _range_break(position, history, execution)
     found += _flow_reversal(flows, params)
-    found += _giveback(position, flows, history, params)
+    found += _giveback(flows, params)
     found += _context(position, history)
     found += _trend(flows, params)
     ways = {one.way: None for one in found}
@@ -102,15 +102,14 @@ def _flow_reversal(flows: Flows | None, params: Params) -> list[Condition]:
     ]
 
 
-def _giveback(
-    position: Position, flows: Flows | None, history: History, params: Params
-) -> list[Condition]:
+def _giveback(flows: Flows | None, params: Params) -> list[Condition]:
     p, way = params, FLOW_REVERSAL_GIVEBACK
     best, perp, perp_15 = _figures(flows, "best", "perp", "perp_15")
     spot_5, spot_15 = _figures(flows, "spot_5", "spot_15")
-    gone = flows is not None and flows.spot <= p.giveback * flows.best
-    share = giveback(position, history, p)
-    lost = None if share is None else share.share
+    lost, gone = None, False
+    if flows is not None and flows.best > 0.0:
+        lost = 1.0 - flows.spot / flows.best
+        gone = flows.spot <= p.giveback * flows.best
     stays = perp is not None and perp > 0.0
     return [
         least("best", "best spot CVD since the entry", best, p.giveback_min_z, way=way),

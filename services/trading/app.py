@@ -32,6 +32,7 @@ from services.market.live import DATABASE_LAG_S, BarFeed
 from services.market.markets import Directory
 from services.signal_validator import Limits, SignalValidator
 from services.strategy.params import Params
+from services.trading.broadcast import Broadcast
 from services.trading.crew import Crew, Part
 from services.trading.cycle import Cycle, Intake
 from services.trading.desk import Desk, Pace
@@ -182,6 +183,8 @@ class App:
             on_lost=book.forget,
         )
         self.cycle = self._make_cycle()
+        self.broadcast = Broadcast(self.redis, self.desk, self.leases, outage=redis_outage)
+        self.cycle.on_written = self.broadcast.turned
 
     def _make_desk(self, params: Params) -> Desk:
         limits = entry_limits(params)
@@ -264,6 +267,7 @@ class App:
             self.outbox.run,
             self.record.run,
             self.fills.run,
+            self.broadcast.run,
             HaltWatch(self.redis, self.desk.portfolio, self._redis_outage).run,
             functools.partial(self._follow, crew),
         ]

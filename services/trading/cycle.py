@@ -46,7 +46,10 @@ class Intake:
 
 
 class Cycle:
-    """Runs until cancelled; turns at least once a second, also without data."""
+    """Runs until cancelled; turns at least once a second, also without data.
+
+    `on_written` is told when what follows from a turn is written.
+    """
 
     def __init__(
         self,
@@ -73,6 +76,7 @@ class Cycle:
         self.stages = Stages()
         feed.on_arrival = self.stages.arrived
         outbox.on_written = self._written
+        self.on_written: Callable[[], None] = lambda: None
         self._lags_ms: deque[float] = deque(maxlen=KEPT)
 
     async def run(self) -> None:
@@ -101,6 +105,7 @@ class Cycle:
         self.stages.written()
         for signal in signals:
             self.stages.signalled(signal.bar_published_ms, self._now_ms())
+        self.on_written()
 
     def _status(self, lag_s: float) -> str:
         if not self.last_t:

@@ -136,7 +136,7 @@ class Desk:
         self.finish(trader, "cancelled", exit_reason=reason)
         if trader.signal is not None:
             self.validator.released(trader.signal)
-        trader.signal = None
+        trader.signal, trader.refusal = None, reason
         _log.warning("signal dropped %s", kv(symbol=trader.names.symbol, reason=reason))
         self.settle(trader, trader.engine.withdrawn(t, reason))
 
@@ -246,6 +246,7 @@ class Desk:
 
     def _reject(self, trader: SymbolTrader, signal: Signal, rejection: Rejection) -> None:
         self.outbox.count(f"signals_rejected:{rejection.reason}")
+        trader.refusal = f"{rejection.reason}, {rejection.detail}"
         once = (signal.setup_id, rejection.reason)
         if once in self._reported:
             return

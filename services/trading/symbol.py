@@ -58,6 +58,7 @@ class SymbolTrader:
     `live`: led by this replica, seconds go straight through the engine. `standby`: another replica
     leads it; seconds become history some time after they have come, so that the state the leader
     saves meanwhile can be put onto it. Until they are used, seconds wait in the backlog.
+    `refusal`: why the last signal was not taken, for people.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class SymbolTrader:
         self.unsaved = False
         self.filled: tuple[int, ...] = ()
         self.usable_at: int | None = None
+        self.refusal = ""
         self._cvds: deque[tuple[int, float, float]] = deque(maxlen=CVD_KEPT_S)
 
     def stand_by(self) -> None:

@@ -52,17 +52,26 @@ def shortage(trader: SymbolTrader) -> Shortage | None:
     return Shortage(missing, None if stuck else _ready(trader, loaded, need_s))
 
 
-def _inputs(trader: SymbolTrader, loaded: Loaded) -> dict[str, str]:
-    need = trader.params.warm_min
+def absent(trader: SymbolTrader) -> dict[str, str]:
+    """Class (spot, perp) without a market that trades -> what is known of it."""
     seen = {track.market.kind for track in trader.aggregator.members.tracks.values()}
     listed = {market.kind for market in trader.aggregator.markets.values()}
     missing: dict[str, str] = {}
+    for kind in _CLASSES:
+        if kind not in listed:
+            missing[kind] = f"no {kind} market is collected; see AGGR_EXCHANGES"
+        elif kind not in seen:
+            missing[kind] = f"no {kind} market has traded yet"
+    return missing
+
+
+def _inputs(trader: SymbolTrader, loaded: Loaded) -> dict[str, str]:
+    need, without = trader.params.warm_min, absent(trader)
+    missing: dict[str, str] = {}
     for name in (*_CLASSES, "price"):
         kind = "perp" if name == "price" else name
-        if kind not in listed:
-            missing[name] = f"no {kind} market is collected; see AGGR_EXCHANGES"
-        elif kind not in seen:
-            missing[name] = f"no {kind} market has traded yet"
+        if kind in without:
+            missing[name] = without[kind]
         elif loaded.minutes < need:
             missing[name] = f"{loaded.minutes} of {need} min"
         elif name in loaded.thin:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from math import isclose
 from typing import NamedTuple
 
-from services.strategy.condition import GUARD, STEP, Condition
+from services.strategy.condition import GUARD, LEAST, STEP, Condition
 from services.strategy.engine import SymbolEngine
 from services.strategy.params import Params
 from services.strategy.progress import Progress
@@ -28,14 +29,14 @@ class Move(NamedTuple):
 
 
 class Stay(NamedTuple):
-    """What was told after a second without a transition; `codes`: of all conditions."""
+    """What was told after a second without a transition; `odd`: figures at odds with `met`."""
 
     t: int
     state: State
     degraded: bool
     ready: bool
     broken: list[str]
-    codes: frozenset[str]
+    odd: list[str]
     unmet: frozenset[str]
 
 
@@ -50,6 +51,14 @@ def ready(conditions: list[Condition]) -> bool:
 
 def met_way(conditions: list[Condition], way: str) -> bool:
     return all(c.met for c in conditions if c.kind == STEP and c.way == way)
+
+
+def at_odds(condition: Condition) -> bool:
+    """Whether the figures say another thing than `met`; on the bound itself it may be either."""
+    _, _, met, have, need, bound, *_ = condition
+    if have is None or need is None or isclose(have, need, rel_tol=1e-9, abs_tol=1e-9):
+        return False
+    return met != (have > need if bound == LEAST else have < need)
 
 
 def broken(conditions: list[Condition]) -> list[str]:
@@ -132,7 +141,7 @@ def _stay(seen: Progress) -> Stay:
         seen.degraded,
         ready(found),
         broken(found),
-        frozenset(c.code for c in found),
+        [c.text for c in found if at_odds(c)],
         frozenset(c.code for c in found if not c.met),
     )
 

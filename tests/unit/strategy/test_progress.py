@@ -57,6 +57,7 @@ def busy(seed: int) -> Market:
 def check(walked: Stepwise) -> None:
     """A step comes in the first second in which nothing is missing, and never otherwise."""
     for stay in walked.stays:
+        assert not stay.odd, f"{stay.state} at {stay.t}"
         assert not stay.ready, f"nothing is missing in {stay.state} at {stay.t}"
         if not stay.degraded:
             assert not stay.broken, f"{stay.state} at {stay.t}"
