@@ -129,6 +129,7 @@ class Cycle:
             "warm": bool(traders) and all(t.engine.state is not State.WARMUP for t in traders),
             "cycle_ms": stages.pop("decide", {}),
             "stages_ms": stages,
+            "latest_ms": self.stages.latest(),
             "processed_after_ms": spread(self._lags_ms),
             "source": "redis" if self._feed.live else "influx",
             "late_bars": self._feed.late_bars,

@@ -70,6 +70,18 @@ def test_memory_is_bounded() -> None:
     for _ in range(2 * KEPT):
         stages.arrived(1.0)
     assert stages.figures()["bus"]["count"] == KEPT
+    assert len(stages._fresh["bus"]) == KEPT
+
+
+def test_the_latest_figures_are_those_since_they_were_last_asked_for() -> None:
+    stages = Stages()
+    for ms in (1.0, 2.0, 9.0):
+        stages.arrived(ms)
+    assert stages.latest() == {"bus": {"median": 2.0, "p99": 9.0}}
+    assert stages.latest() == {}
+    stages.arrived(4.0)
+    assert stages.latest() == {"bus": {"median": 4.0, "p99": 4.0}}
+    assert stages.figures()["bus"]["count"] == 4
 
 
 def test_percentiles_are_values_that_occurred() -> None:
