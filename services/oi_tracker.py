@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from logging import getLogger
 
+from aggr_server import clock
 from aggr_server.env import SettingsError
 from aggr_server.influx import InfluxClient
 from aggr_server.log import kv
@@ -26,6 +27,7 @@ _log = getLogger(__name__)
 
 async def main(settings: OpenInterestSettings, stop: asyncio.Event) -> None:
     """Sample until `stop` is set; raises if a task fails in a way nobody foresaw."""
+    clock.adjust(settings.simulated_clock)
     chosen = check(settings)
     clients = [VenueClient(VENUES[name], settings.exchange_gateway) for name in chosen]
     redis = redis_client(settings)

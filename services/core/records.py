@@ -150,9 +150,10 @@ class ContractInterest(msgspec.Struct, frozen=True, kw_only=True):
 class OpenInterest(msgspec.Struct, frozen=True, kw_only=True):
     """One venue's open interest in one base symbol, one-sided: the sum over its perpetuals.
 
-    `ts_ms`: the venue's time of the oldest of them. `coins`: in base coins, which is what the
-    strategy uses. `usd`: `coins` times `price`. `raw`/`unit`: as the venue published it, of a
-    venue with several perpetuals only in `contracts`, because their units differ.
+    `ts_ms`: the venue's time of the largest of them, or a few seconds before its answer if that is
+    later, since the answer confirms the figure; `contracts` have the venue's own. `coins`: in base
+    coins, which is what the strategy uses. `usd`: `coins` times `price`. `raw`/`unit`: as the venue
+    published it, of a venue with several perpetuals only in `contracts`, as their units differ.
     """
 
     exchange: str

@@ -216,6 +216,7 @@ class OpenInterestSettings(ServiceSettings, frozen=True, kw_only=True):
         int,
         Meta(ge=5, le=900, description="least seconds between two samples of a venue, 5 to 900"),
     ] = 60
+    simulated_clock: SimulatedClock = ""
 
 
 class MonitorSettings(FreqtradeSettings, frozen=True, kw_only=True):

@@ -8,12 +8,16 @@ from typing import Literal
 
 from aggr_server.log import kv
 from services.core.records import Alert, ContractInterest, OpenInterest
+from services.market.history import OI_KNOWN_AFTER_S
 from services.oi import guard
 from services.oi.guard import Held
 from services.oi.venues import Found
 
 STALE_MS = 15 * 60_000
 """A venue's own time being older than this is a problem, though its value is taken."""
+
+PROMPT_MS = OI_KNOWN_AFTER_S * 1000 // 2
+"""An answer stands for no moment longer before its arrival, unless it is stale."""
 
 DELISTED_MS = 6 * 3_600_000
 """A contract is taken for delisted once it has been out of the venue's answers for so long."""
@@ -62,7 +66,7 @@ class Book:
                     problems[base] = problem
                 continue
             self._not_listed.discard((base, name))
-            sample = summed(name, base, contracts)
+            sample = summed(name, base, contracts, now_ms)
             self._judge(sample, now_ms)
             if now_ms - sample.ts_ms > STALE_MS:
                 age_s = (now_ms - sample.ts_ms) // 1000
@@ -130,15 +134,23 @@ class Book:
             self._states[base, name] = "carried"
 
 
-def summed(name: str, base: str, contracts: list[ContractInterest]) -> OpenInterest:
-    """A venue's perpetuals in one; its price is their mean, weighted by coins."""
+def summed(name: str, base: str, contracts: list[ContractInterest], now_ms: int) -> OpenInterest:
+    """A venue's perpetuals in one; its price is their mean, weighted by coins.
+
+    Its time is that of the largest, since small ones may not change for hours. It is not far from
+    `now_ms`, when the answer came: whoever reads the sample later takes it for known soon after.
+    """
+    largest = max(contracts, key=lambda contract: contract.coins)
+    ts_ms = largest.ts_ms
+    if now_ms - ts_ms <= STALE_MS:
+        ts_ms = max(ts_ms, now_ms - PROMPT_MS)
     coins = sum(contract.coins for contract in contracts)
     usd = sum(contract.usd for contract in contracts)
     only = contracts[0] if len(contracts) == 1 else None
     return OpenInterest(
         exchange=name,
         base=base,
-        ts_ms=min(contract.ts_ms for contract in contracts),
+        ts_ms=ts_ms,
         coins=coins,
         usd=usd,
         price=usd / coins,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from logging import getLogger
 from typing import Protocol
 
+from aggr_server import clock
 from aggr_server.log import kv
 from services.core.service import sleep_or_stop
 from services.oi.book import Book
@@ -38,6 +39,8 @@ class Source(Protocol):
 class Poller:
     """Asks one venue for the current bases at its own interval, at least `least_s`.
 
+    What comes goes into `book`, and `announce` is called.
+
     After errors it waits a random time up to a doubling limit (full jitter), at most five minutes,
     and never less than the venue asks for. `problem`: what is wrong with it now, or empty.
     """
@@ -47,6 +50,7 @@ class Poller:
         source: Source,
         book: Book,
         bases: Callable[[], Sequence[str]],
+        announce: Callable[[], Awaitable[None]],
         least_s: float,
         *,
         monotonic: Callable[[], float] = time.monotonic,
@@ -57,6 +61,7 @@ class Poller:
         self._source = source
         self._book = book
         self._bases = bases
+        self._announce = announce
         self._interval_s = max(float(source.interval_s), least_s)
         self._monotonic = monotonic
         self._failures = 0
@@ -99,9 +104,10 @@ class Poller:
             self._book.fail(self.name)
             problem, failed = f"no answer within {POLL_TIMEOUT_S:g} s", True
         else:
-            problems = self._book.take(self.name, found, time.time_ns() // 1_000_000)
+            problems = self._book.take(self.name, found, clock.now_ms())
             problem = "; ".join(f"{base}: {text}" for base, text in sorted(problems.items()))
             failed = bool(found.problems) and not found.contracts
+            await self._announce()
         self.polls += 1
         self._note(problem)
         took_s = self._monotonic() - began

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Awaitable, Mapping
 from logging import getLogger
+from typing import TypeVar
 
 import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from aggr_server import clock
 from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable
 from aggr_server.log import kv
 from services.core.alerts import told
@@ -26,12 +30,16 @@ from services.oi.guard import Held
 BASES_EVERY_S = 30.0
 HISTORY_EVERY_S = 60.0
 MAX_ALERTS = 1000
+MAX_UNSTORED = 10_000
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 _log = getLogger(__name__)
 
 
 class Recorder:
-    """Publishes and stores what is new, and every `sum_every_s` the sums over the venues.
+    """Publishes what is new at once, stores it, and every `sum_every_s` the sums over the venues.
 
     What Redis does not take is offered again: of samples the newest, of alerts all.
     """
@@ -53,11 +61,13 @@ class Recorder:
         self._sum_every_s = sum_every_s
         self._points = PointStore(influx)
         self._samples: dict[tuple[str, str], OpenInterest] = {}
-        self._alerts: list[Alert] = []
+        self._unstored: deque[OpenInterest] = deque(maxlen=MAX_UNSTORED)
+        self._alerts: deque[Alert] = deque(maxlen=MAX_ALERTS)
         self._totals: dict[str, OpenInterestTotal] = {}
         self._before: Mapping[str, Mapping[str, float]] = {}
         self._bases_due = self._history_due = self._sum_due = time.monotonic()
         self._kept: list[Held] = []
+        self._publishing = asyncio.Lock()
         self.redis_error = ""
 
     @property
@@ -78,27 +88,42 @@ class Recorder:
 
     async def record(self, *, sums: bool) -> None:
         """Publish and store what is new; also the sums, if `sums` and they are due."""
-        fresh, alerts = self._book.news()
-        self._samples |= {(s.base, s.exchange): s for s in fresh}
-        self._alerts = [*self._alerts, *alerts][-MAX_ALERTS:]
+        self._fetch()
         now = time.monotonic()
+        if now >= self._bases_due:
+            self._bases_due = now + BASES_EVERY_S
+            await self._reaching(self._bases.refresh(self._redis))
         due = sums and now >= self._sum_due
-        if (fresh or due) and now >= self._history_due:
+        if (self._unstored or due) and now >= self._history_due:
             self._history_due = now + HISTORY_EVERY_S
             await self._look_back()
-        lines = [text for sample in fresh for text in self._venue_lines(sample)]
+        lines = []
+        while self._unstored:
+            lines += self._venue_lines(self._unstored.popleft())
         if due:
             self._sum_due = now + self._sum_every_s
             lines += self._sums()
-        await self._publish(now)
+        await self.announce()
         await self._points.write(lines)
+
+    async def announce(self) -> None:
+        """Publish what is new."""
+        self._fetch()
+        async with self._publishing:
+            await self._reaching(self._tell())
+
+    def _fetch(self) -> None:
+        fresh, alerts = self._book.news()
+        self._samples |= {(s.base, s.exchange): s for s in fresh}
+        self._unstored += fresh
+        self._alerts += alerts
 
     def _venue_lines(self, sample: OpenInterest) -> list[str]:
         before = self._before.get(sample.base, {})
         return store.venue_lines(sample, change({sample.exchange: sample.coins}, before))
 
     def _sums(self) -> list[str]:
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = clock.now_ms()
         return [text for base in self._bases.current for text in self._sums_of(base, now_ms)]
 
     def _sums_of(self, base: str, now_ms: int) -> list[str]:
@@ -119,19 +144,16 @@ class Recorder:
         return lines
 
     async def _look_back(self) -> None:
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = clock.now_ms()
         try:
             self._before = await store.coins_a_day_ago(self._influx, self._bases.current, now_ms)
         except (InfluxError, InfluxUnavailable) as error:
             self._before = {}
             _log.debug("no history %s", kv(error=error))
 
-    async def _publish(self, now: float) -> None:
+    async def _reaching(self, work: Awaitable[None]) -> None:
         try:
-            if now >= self._bases_due:
-                self._bases_due = now + BASES_EVERY_S
-                await self._bases.refresh(self._redis)
-            await self._tell()
+            await work
         except RedisError as error:
             self.redis_error = f"{type(error).__name__}: {error}"
             self._outage.failed(error)
@@ -140,16 +162,23 @@ class Recorder:
             self._outage.over()
 
     async def _tell(self) -> None:
-        if self._samples:
-            await store.publish(self._redis, self._samples.values())
-            self._samples.clear()
-        if self._totals:
-            await store.publish_totals(self._redis, self._totals.values())
-            self._totals.clear()
+        if samples := dict(self._samples):
+            await store.publish(self._redis, samples.values())
+            _forget(self._samples, samples)
+        if totals := dict(self._totals):
+            await store.publish_totals(self._redis, totals.values())
+            _forget(self._totals, totals)
         held = [jump for jumps in self._book.held.values() for jump in jumps.values()]
         if held != self._kept:
             await store.keep_held(self._redis, self._book.held, held)
             self._kept = held
         while self._alerts:
             await transact(self._redis, told(msgspec.json.encode(self._alerts[0])))
-            self._alerts.pop(0)
+            self._alerts.popleft()
+
+
+def _forget(waiting: dict[K, V], done: Mapping[K, V]) -> None:
+    """Take out of `waiting` what is done, except for what is newer."""
+    for key, value in done.items():
+        if waiting.get(key) is value:
+            del waiting[key]

@@ -37,10 +37,13 @@ class Tracker:
     ) -> None:
         self.book = Book(source.name for source in sources)
         self._bases = Bases(limit)
-        self.pollers = [
-            Poller(source, self.book, lambda: self._bases.current, interval_s) for source in sources
-        ]
         self._recorder = Recorder(self.book, self._bases, redis, influx, outage, interval_s)
+        self.pollers = [
+            Poller(
+                source, self.book, lambda: self._bases.current, self._recorder.announce, interval_s
+            )
+            for source in sources
+        ]
         self._began = time.monotonic()
 
     @property

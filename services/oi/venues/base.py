@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import ccxt
 
+from aggr_server import clock
 from services.core.records import ContractInterest, OpenInterestUnit
 
 MAX_FUTURE_MS = 60_000
@@ -187,7 +188,7 @@ def short(error: Exception) -> str:
 
 def now_ms() -> int:
     """Time of an answer whose venue puts none in it."""
-    return time.time_ns() // 1_000_000
+    return clock.now_ms()
 
 
 def number(row: Any, key: str | int) -> float:

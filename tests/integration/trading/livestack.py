@@ -74,12 +74,13 @@ class LiveStack(Stack):
             FREQTRADE_ENABLE_INTEGRATION="false",
             SIMULATED_CLOCK=self.decided_at.text,
         )
-        # It lives in real time; its samples bear the venues' time.
+        # It asks at real intervals; its samples bear simulated time.
         interval_s = max(5, round(60 / speed))
         self.oi_tracker = self._process(
             "services.oi_tracker",
             OI_EXCHANGES="BINANCE_FUTURES,BYBIT",
             OI_INTERVAL_S=str(interval_s),
+            SIMULATED_CLOCK=self.timeline.text,
         )
 
     def __enter__(self) -> Self:

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import pytest
 
-from services.oi.book import DELISTED_MS, STALE_MS, Book, summed
+from services.market.history import OI_KNOWN_AFTER_S
+from services.oi.book import DELISTED_MS, PROMPT_MS, STALE_MS, Book, summed
 from services.oi.guard import Held
 from tests.unit.oi.samples import NOW, contract, found, sample
 
 MINUTE = 60_000
 
 
-def test_a_venues_perpetuals_are_summed_at_their_mean_price_and_oldest_time() -> None:
-    inverse = contract("BTCUSD", 10, age_ms=500)
-    whole = summed("A", "BTC", [contract("BTCUSDT", 30), inverse])
+def test_a_venues_perpetuals_are_summed_at_their_mean_price_and_the_time_of_the_largest() -> None:
+    dead = contract("BTCUSD", 10, age_ms=9_000_000)
+    whole = summed("A", "BTC", [dead, contract("BTCUSDT", 30, age_ms=500)], NOW)
     assert (whole.coins, whole.usd, whole.price, whole.ts_ms) == (40, 80, 2, NOW - 500)
     assert (whole.raw, whole.unit) == (None, None)
-    assert [part.contract for part in whole.contracts] == ["BTCUSDT", "BTCUSD"]
-    single = summed("A", "BTC", [contract("BTCUSDT", 30)])
+    assert [part.contract for part in whole.contracts] == ["BTCUSD", "BTCUSDT"]
+    single = summed("A", "BTC", [contract("BTCUSDT", 30)], NOW)
     assert (single.raw, single.unit) == (30, "base")
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "expected"), [(0, 0), (4000, 4000), (60_000, PROMPT_MS), (STALE_MS, PROMPT_MS)]
+)
+def test_a_sample_is_never_known_later_than_its_time_says(age_ms: int, expected: int) -> None:
+    whole = summed("A", "BTC", [contract("BTCUSDT", 30, age_ms)], NOW)
+    assert NOW - whole.ts_ms == expected
+    assert PROMPT_MS < OI_KNOWN_AFTER_S * 1000
+    assert whole.contracts[0].ts_ms == NOW - age_ms
 
 
 def test_what_a_poll_brings_is_news_once() -> None:

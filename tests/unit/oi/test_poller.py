@@ -41,8 +41,12 @@ def answer() -> Found:
     return found(age_ms=NOW - time.time_ns() // 1_000_000, BTC=1)
 
 
+async def announce() -> None:
+    """Nobody listens."""
+
+
 def poller(source: Any, least_s: float = 60.0, **clock: Any) -> Poller:
-    return Poller(source, Book(["A"]), lambda: ("BTC",), least_s, **clock)
+    return Poller(source, Book(["A"]), lambda: ("BTC",), announce, least_s, **clock)
 
 
 async def test_a_venue_is_asked_at_its_own_interval_but_not_oftener_than_the_least() -> None:
