@@ -17,6 +17,7 @@ from tests.integration.freqtrade.bot import START, Bot, Runner, eventually
 from tests.integration.freqtrade.conftest import flatten
 from tests.integration.freqtrade.live_account import Refusal
 from tests.integration.freqtrade.live_exchange import LiveExchange, live_settings
+from tests.integration.freqtrade.monitored import monitored
 from tests.integration.servers import RedisServer, free_port
 
 pytestmark = pytest.mark.timeout(300)
@@ -236,12 +237,14 @@ def test_position_whose_stop_cannot_be_placed_raises_the_alarm_and_halts_entries
     enter(runner, held)
     alarm = eventually(lambda: alarm_of(runner, "unprotected_position"), ALARM_LIMIT_S)
     assert "BTC/USDT:USDT" in alarm["text"]
+    assert "freqtrade has placed none" in monitored(bot)["position_without_stop:BTC/USDT:USDT"]
     refused = entry(runner, "ETHUSDT")
     runner.publish(refused)
     assert runner.fill(refused.signal_id, "rejected").reason == "unprotected_position"
     exchange.refusals.clear()
     exchange.refused.clear()
     resting_stop(exchange)
+    eventually(lambda: not monitored(bot))
     eventually(lambda: health(runner)["status"] == "ok", ALARM_LIMIT_S)
 
 

@@ -12,6 +12,7 @@ from services.core import names
 from services.core.records import Fill, Heartbeat, Signal
 from tests.integration.freqtrade.bot import Bot, Runner, eventually
 from tests.integration.freqtrade.exchange import Exchange
+from tests.integration.freqtrade.monitored import monitored
 from tests.integration.servers import RedisServer
 
 pytestmark = pytest.mark.timeout(240)
@@ -75,6 +76,7 @@ def test_X10_cooldown_locks_its_pair_only_and_survives_a_restart(
     other = enter(runner, "ETHUSDT")
     leave(runner, enter(runner))
     assert refusal(bot, runner).startswith("locked: Cooldown period")
+    assert monitored(bot) == {}, "a pause after each trade is nothing to tell of"
     assert leave(runner, other).reason == "sf_range_break"
     bot.kill()
     bot.start()
@@ -91,6 +93,7 @@ def test_X10_stop_guard_locks_all_entries_and_no_exit(
     assert runner.fill(stopped.signal_id, "closed").reason == "CATASTROPHIC_STOP"
     expected = "locked: 1 stoplosses in 1440 min, locking for 60 minutes."
     assert refusal(bot, runner) == expected
+    assert monitored(bot)["entries_locked:*"].startswith("1 stoplosses in 1440 min")
     assert leave(runner, other).reason == "sf_range_break"
     assert refusal(bot, runner, "ETHUSDT") == expected
 
