@@ -18,6 +18,9 @@ from services.core.settings import SystemMonitorSettings
 from services.monitor import rules
 from tests.integration.servers import ROOT
 
+NO_EXCHANGES = "http://127.0.0.1:1"
+"""A gateway that refuses: nothing here may reach the real ones."""
+
 HEARTBEAT_SERVICES = ("strategy-runner", "oi-tracker")
 SERVICES = ("redis", "aggr-influx", "aggr-server", "freqtrade", *HEARTBEAT_SERVICES)
 
@@ -63,6 +66,7 @@ def monitor_settings(
         redis_port=connections.redis_port,
         influx_port=connections.influx_port,
         influx_database=connections.influx_database,
+        exchange_gateway=NO_EXCHANGES,
         aggr_server_url=url,
         freqtrade_api_url=url,
         freqtrade_api_password=password,
@@ -116,6 +120,7 @@ def service_env(environ: dict[str, str], folder: Path, **more: str) -> dict[str,
         "PATH": os.environ["PATH"],
         "PYTHONPATH": f"{ROOT}:{ROOT}/aggr-server",
         "HEARTBEAT_DIR": str(folder),
+        "EXCHANGE_GATEWAY": NO_EXCHANGES,
         **environ,
         **more,
     }

@@ -18,13 +18,19 @@ from aggr_server.wire import CHANNEL, ClosedSecond, encode
 from services.core import names
 from services.core.clients import redis_client
 from services.core.points import line
+from services.core.settings import SystemMonitorSettings
 from services.core.switch import KillSwitch
+from services.monitor.checks import Checker
 from services.monitor.measure.board import Unreadable
+from services.monitor.measure.catalog import READINGS, SOURCES
 from services.monitor.measure.feeds import Bars
 from services.monitor.measure.influx import InfluxServer
 from services.monitor.measure.interest import OpenInterest
 from services.monitor.measure.redis import RedisServer
+from services.monitor.measure.sources import Sources
 from services.monitor.measure.trading import ANSWERED_WITHIN_S, Signals, Switch
+from services.monitor.monitor import Monitor
+from services.monitor.processes import KnownProcesses
 from services.monitor.readings import Reading, publish, read
 from tests.integration.monitor.support import beat
 from tests.integration.servers import InfluxServer as Influxd
@@ -206,3 +212,34 @@ async def test_readings_in_redis_are_those_of_the_last_round_and_go_by_themselve
     assert await read(redis) == [second]
     await publish(redis, [])
     assert await read(redis) == []
+
+
+async def test_every_source_is_read_in_rounds_and_its_readings_are_stored(
+    settings: SystemMonitorSettings, checker: Checker, redis: Redis, influx: InfluxClient
+) -> None:
+    async with Redis(port=settings.redis_port) as streams:
+        measured, stop = Sources(settings, redis, streams, influx), asyncio.Event()
+        listening = asyncio.create_task(measured.run(stop))
+        monitor = Monitor(
+            settings, redis, influx, checker, KnownProcesses(), sources=measured.all()
+        )
+        await monitor.round()
+        await monitor.round()
+        await monitor.close()
+        stop.set()
+        await listening
+        await measured.close()
+    found = {reading.key: reading for reading in await read(redis)}
+    blind = {r.subject: r.value for r in found.values() if r.name == "monitor_blind"}
+    assert set(blind) == set(SOURCES)
+    # oi-tracker is silent, the stand-in for aggr-server and freqtrade has no more than /health, and
+    # nobody plays the venues.
+    assert {subject for subject, value in blind.items() if value} == {
+        "clock", "collector", "freqtrade", "open-interest",
+    }  # fmt: skip
+    assert {r.name for r in found.values()} <= set(READINGS)
+    assert all(time.time() - r.ts_ms / 1000 < 30 for r in found.values())
+    stored = await influx.query("SELECT * FROM readings")
+    assert {f"{row['name']}:{row['subject']}" for row in stored} == set(found)
+    newest = {f"{row['name']}:{row['subject']}": row["value"] for row in stored}
+    assert newest == {key: reading.value for key, reading in found.items()}
