@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from logging import getLogger
+from typing import Any, TypeVar
 
+import msgspec
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from aggr_server.log import kv
+from aggr_server.throttle import Occasionally
 from services.core.records import Heartbeat, OpenInterestTotal
 from services.monitor import reading_metrics
 from services.monitor.facts import Facts
@@ -25,6 +29,37 @@ _COUNTED = {
     "cycles": ("strategy_cycles", "Decision cycles."),
 }
 _REJECTED = "signals_rejected:"
+
+T = TypeVar("T")
+_log = getLogger(__name__)
+_complain = Occasionally(60.0)
+
+
+Spread = dict[str, float]
+
+
+class StrategyFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What is shown of strategy-runner's heartbeat; what it does not tell is left out."""
+
+    states: dict[str, str] = {}
+    coverage: dict[str, float] = {}
+    stages_ms: dict[str, Spread] = {}
+    cycle_ms: Spread = {}
+    processed_after_ms: Spread = {}
+    warm: bool | None = None
+    entries_allowed: bool | None = None
+    lag_ms: float | None = None
+    late_bars: int | None = None
+    lost_bars: int | None = None
+    replicas: dict[str, list[str]] | None = None
+
+
+class ExecutorFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """The same of freqtrade's."""
+
+    open_trades: int | None = None
+    dry_run: bool | None = None
+    halted: bool | None = None
 
 
 class Metrics:
@@ -69,6 +104,16 @@ class _Seen(Collector):
             yield from reading_metrics.families(self.facts.readings or [])
 
 
+def _figures(service: str, told: Mapping[str, Any], kind: type[T]) -> T | None:
+    """None, and a line in the log, for what cannot be understood."""
+    try:
+        return msgspec.convert(told, kind)
+    except msgspec.ValidationError as error:
+        if _complain(service):
+            _log.warning("figures not understood %s", kv(service=service, error=error))
+        return None
+
+
 def _gauge(name: str, text: str, *labels: str, value: float | None = None) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"squeezeflow_{name}", text, labels=labels or None, value=value)
 
@@ -98,16 +143,51 @@ def _services(overview: Overview) -> Iterator[Metric]:
                 family.add_metric([name], value_ms / 1000)
     yield from (up, degraded, age, cycle, answer)
     if strategy := overview.services.get(STRATEGY):
-        yield from _strategy(strategy.figures)
+        told = _figures(STRATEGY, strategy.figures, StrategyFigures)
+        yield from _strategy(told or StrategyFigures())
     if redis := overview.services.get("redis"):
         yield from _redis(redis.figures)
 
 
-def _strategy(figures: Mapping[str, Any]) -> Iterator[Metric]:
+def _strategy(figures: StrategyFigures) -> Iterator[Metric]:
+    yield from _stages(figures)
+    state = _gauge("strategy_state", "1 for the state a symbol is in.", "symbol", "state")
+    for symbol, name in figures.states.items():
+        state.add_metric([symbol, name], 1)
+    yield state
+    coverage = _gauge(
+        "strategy_coverage_ratio", "Volume of the markets alive, of all that count.", "symbol"
+    )
+    for symbol, share in figures.coverage.items():
+        coverage.add_metric([symbol], share)
+    yield coverage
+    for name, text, value in (
+        ("strategy_warm", "1 while every symbol may decide.", figures.warm),
+        ("strategy_entries_allowed", "1 while nothing blocks entries.", figures.entries_allowed),
+    ):
+        if value is not None:
+            yield _gauge(name, text, value=value)
+    if figures.lag_ms is not None:
+        lag_s = figures.lag_ms / 1000
+        yield _gauge(
+            "strategy_lag_seconds", "From the end of the last decided second.", value=lag_s
+        )
+    for name, text, count in (
+        ("late_bars", "Bars that came after their second was decided.", figures.late_bars),
+        ("lost_bars", "Bars that never came.", figures.lost_bars),
+    ):
+        if count is not None:
+            yield CounterMetricFamily(f"squeezeflow_strategy_{name}", text, count)
+    if figures.replicas is not None:
+        replicas = len(figures.replicas)
+        yield _gauge("strategy_replicas", "Replicas that show a sign of life.", value=replicas)
+
+
+def _stages(figures: StrategyFigures) -> Iterator[Metric]:
     stages = {
-        **figures.get("stages_ms", {}),
-        "decide": figures.get("cycle_ms", {}),
-        "processed_after": figures.get("processed_after_ms", {}),
+        **figures.stages_ms,
+        "decide": figures.cycle_ms,
+        "processed_after": figures.processed_after_ms,
     }
     for key, text in (("median", "Median"), ("p99", "99th percentile")):
         family = _gauge(
@@ -119,32 +199,6 @@ def _strategy(figures: Mapping[str, Any]) -> Iterator[Metric]:
             if key in spread:
                 family.add_metric([stage], spread[key] / 1000)
         yield family
-    state = _gauge("strategy_state", "1 for the state a symbol is in.", "symbol", "state")
-    for symbol, name in figures.get("states", {}).items():
-        state.add_metric([symbol, name], 1)
-    yield state
-    coverage = _gauge(
-        "strategy_coverage_ratio", "Volume of the markets alive, of all that count.", "symbol"
-    )
-    for symbol, share in figures.get("coverage", {}).items():
-        coverage.add_metric([symbol], share)
-    yield coverage
-    for key, name, text, scale in (
-        ("warm", "strategy_warm", "1 while every symbol may decide.", 1.0),
-        ("entries_allowed", "strategy_entries_allowed", "1 while nothing blocks entries.", 1.0),
-        ("lag_ms", "strategy_lag_seconds", "From the end of the last decided second.", 0.001),
-    ):
-        if figures.get(key) is not None:
-            yield _gauge(name, text, value=float(figures[key]) * scale)
-    for key, text in (
-        ("late_bars", "Bars that came after their second was decided."),
-        ("lost_bars", "Bars that never came."),
-    ):
-        if figures.get(key) is not None:
-            yield CounterMetricFamily(f"squeezeflow_strategy_{key}", text, figures[key])
-    if "replicas" in figures:
-        replicas = len(figures["replicas"])
-        yield _gauge("strategy_replicas", "Replicas that show a sign of life.", value=replicas)
 
 
 def _redis(figures: Mapping[str, Any]) -> Iterator[Metric]:
@@ -169,16 +223,15 @@ def _counters(counters: Mapping[str, int]) -> Iterator[Metric]:
 
 
 def _executor(beat: Heartbeat | None) -> Iterator[Metric]:
-    if beat is None:
+    details = None if beat is None else _figures("freqtrade", beat.details, ExecutorFigures)
+    if details is None:
         return
-    details = beat.details
-    if "open_trades" in details:
-        yield _gauge("trades_open", "Trades that freqtrade has open.", value=details["open_trades"])
-    if "dry_run" in details:
-        real = not details["dry_run"]
-        yield _gauge("trades_real_money", "1 if trades are made with real money.", value=real)
-    if "halted" in details:
-        halted = details["halted"]
+    open_trades, dry_run, halted = details.open_trades, details.dry_run, details.halted
+    if open_trades is not None:
+        yield _gauge("trades_open", "Trades that freqtrade has open.", value=open_trades)
+    if dry_run is not None:
+        yield _gauge("trades_real_money", "1 if trades are with real money.", value=not dry_run)
+    if halted is not None:
         yield _gauge("entries_halted", "1 while freqtrade keeps to the kill switch.", value=halted)
 
 

@@ -102,7 +102,9 @@ def families(readings: Iterable[Reading]) -> Iterator[Metric]:
             reading.name,
             GaugeMetricFamily(f"squeezeflow_{shown.metric}", shown.text, labels=labels),
         )
-        family.add_metric([reading.subject] * len(labels), reading.value * shown.scale)
+        # Prometheus refuses everything if two samples are called the same.
+        if labels or not family.samples:
+            family.add_metric([reading.subject] * len(labels), reading.value * shown.scale)
     yield from found.values()
     if gaps:
         yield GaugeMetricFamily(

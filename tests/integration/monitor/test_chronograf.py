@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import time
-import uuid
 from typing import Any
 
 import pytest
@@ -16,10 +15,10 @@ from aggr_server.influx import InfluxClient
 from aggr_server.points import bar_line, gap_line
 from aggr_server.wire import Bar, Gap
 from services.core import names
-from services.core.records import OpenInterest, Signal
+from services.core.records import OpenInterest
 from services.core.schema import rebuild_statements
 from services.core.settings import SystemMonitorSettings
-from services.influx_signal_manager import InfluxSignalManager, Outcome, iso, point_key
+from services.influx_signal_manager import InfluxSignalManager, Outcome, point_key
 from services.monitor.checks import Checker
 from services.monitor.measure.catalog import READINGS
 from services.monitor.monitor import Monitor
@@ -30,6 +29,7 @@ from services.oi.aggregate import aggregate
 from services.oi.store import FUTURES_AGG, TOTAL_AGG, aggregate_line, venue_lines
 from tests.integration.monitor.support import HEARTBEAT_SERVICES, beat
 from tests.integration.servers import ROOT
+from tests.unit.test_signal_validator import signal
 
 BOARDS = sorted((ROOT / "docker" / "chronograf" / "resources").glob("*.dashboard"))
 BLANK = {"carried", "held", "missing"}
@@ -75,49 +75,16 @@ async def store_open_interest(influx: InfluxClient) -> None:
     await influx.write([*venues, *sums], precision="ms")
 
 
-def entry(ts_ms: int) -> Signal:
-    return Signal(
-        event="ENTRY",
-        signal_id=str(uuid.uuid4()),
-        setup_id="setup",
-        timestamp=iso(ts_ms),
-        ts_ms=ts_ms,
-        refreshed_ms=ts_ms,
-        valid_until_ms=ts_ms + 60_000,
-        symbol="BTCUSDT",
-        base_symbol="BTC",
-        pair="BTC/USDT:USDT",
-        action="LONG",
-        score=7.0,
-        score_breakdown={},
-        position_size_factor=1.0,
-        leverage=3,
-        entry_price=100.0,
-        invalidation_price=99.0,
-        max_deviation=0.01,
-        stop_price=95.0,
-        ttl=5,
-        confidence=0.7,
-        reset_type="A",
-        context={},
-        oi={},
-        cvd={},
-        coverage=1.0,
-        reasoning="spot leads",
-        mode="paper",
-    )
-
-
 async def store_signals(influx: InfluxClient) -> None:
     manager = InfluxSignalManager(influx)
     now_ms = time.time_ns() // 1_000_000 - 60_000
     outcomes: tuple[Outcome, ...] = ("profitable", "unprofitable", "expired", "cancelled")
     for i, outcome in enumerate(outcomes):
-        signal = entry(now_ms + i)
-        manager.record(signal, {})
-        manager.filled(point_key(signal), i, 100.5, now_ms)
+        decided = signal(signal_id=f"id-{i}", ts_ms=now_ms + i, reasoning="spot leads")
+        manager.record(decided, {})
+        manager.filled(point_key(decided), i, 100.5, now_ms)
         manager.finish(
-            point_key(signal),
+            point_key(decided),
             outcome,
             exit_price=101.0,
             exit_reason="flow_reversal",

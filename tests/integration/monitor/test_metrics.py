@@ -11,18 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
+from aggr_server.influx import InfluxClient
+from aggr_server.settings import Connections
 from aggr_server.shards import Shard
 from services.core import names
+from services.monitor.metrics import StrategyFigures
 from tests.integration.aggr_server.process import MARKET, SYMBOL, CollectorProcess, now_s
 from tests.integration.aggr_server.venue import Venue
 from tests.integration.monitor.support import service_env
-from tests.integration.monitor.told import tell_everything, tell_open_interest
+from tests.integration.monitor.told import STRATEGY, tell_everything, tell_open_interest
 from tests.integration.servers import ROOT, RedisServer, free_port
+from tests.integration.trading.harness import Runner, Tape, store
 
 SERVICES = "redis,aggr-influx,strategy-runner,oi-tracker,health-monitor"
 SCRAPED = ROOT / "docker" / "prometheus" / "prometheus.yml"
@@ -216,6 +221,23 @@ async def test_M1_a_frozen_redis_is_unhealthy_and_what_comes_from_it_unknown(
         own_redis.resume()
         process.terminate()
         await process.wait()
+
+
+async def test_what_the_strategy_really_tells_is_understood(
+    connections: Connections, influx: InfluxClient, tmp_path: Path
+) -> None:
+    tape = Tape("S6")
+    await store(influx, tape, 0, 1_000)
+    async with Runner(connections, tape, tmp_path) as runner:
+        await runner.start(1_000)
+        await runner.play(1_001, 1_003)
+        told = runner.app.cycle._details()
+    assert STRATEGY.keys() - {"replicas"} <= told.keys()
+    figures = msgspec.convert(told, StrategyFigures)
+    assert figures.states.keys() == figures.coverage.keys() == {"BTCUSDT"}
+    assert figures.cycle_ms["p99"] >= figures.cycle_ms["median"] > 0
+    assert {"bus", "assemble"} <= figures.stages_ms.keys()
+    assert figures.late_bars == 0
 
 
 @pytest.fixture
