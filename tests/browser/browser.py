@@ -95,6 +95,21 @@ class Tab:
         await self.until("document.documentElement?.dataset.ready === 'true'")
         await self.settled()
 
+    async def go(self, address: str) -> None:
+        """Open an address; do not wait for anything of it."""
+        await self.send("Page.navigate", url=address)
+
+    async def marked(self, name: str) -> float:
+        """Wait for a mark of the page's; when it was set, ms after the start of loading."""
+        marks = f"performance.getEntriesByName({json.dumps(name)})"
+        await self.until(f"{marks}.length > 0")
+        return float(await self.evaluate(f"{marks}[0].startTime"))
+
+    async def heap(self) -> int:
+        """Bytes that the page's scripts hold, after a collection."""
+        await self.send("HeapProfiler.collectGarbage")
+        return int((await self.send("Runtime.getHeapUsage"))["usedSize"])
+
     async def settled(self) -> None:
         """Wait until what was asked for is painted."""
         await self.evaluate(
@@ -150,7 +165,7 @@ class Tab:
     async def key(self, key: str) -> None:
         """Press and release a key."""
         text = key if len(key) == 1 else "\r" if key == "Enter" else ""
-        code = {"Enter": 13, "Tab": 9}.get(key, 0)
+        code = {"Enter": 13, "Tab": 9, "Escape": 27}.get(key, 0)
         pressed = {"key": key, "windowsVirtualKeyCode": code}
         await self.send("Input.dispatchKeyEvent", type="keyDown", text=text, **pressed)
         await self.send("Input.dispatchKeyEvent", type="keyUp", **pressed)

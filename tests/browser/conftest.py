@@ -7,6 +7,7 @@ import pytest
 
 from scripts.stack import browser
 from tests.browser.browser import Tab, browsing
+from tests.browser.stage import Stage, staged
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,3 +31,19 @@ async def tab(chromium: str) -> AsyncIterator[Tab]:
         yield page
         assert page.complaints == []
         assert all(address.startswith(("file:", "data:")) for address in page.asked), page.asked
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    """A server behind the live page that says what the test wants."""
+    async with staged() as listening:
+        yield listening
+
+
+@pytest.fixture
+async def desktop(chromium: str) -> AsyncIterator[Tab]:
+    """A browser for the live page, 1440 by 900; the test fails if it complained."""
+    async with browsing(chromium) as page:
+        await page.size(1440, 900)
+        yield page
+        assert page.complaints == []

@@ -6,6 +6,8 @@ import { COLORS, addSeries, chartOptions, points } from "./panes.js";
 
 const MANY = 400;
 const INTEREST_MAX_S = 1_800;
+/** Share of the view that is left free after the newest bar. */
+const ROOM = 0.08;
 const PX_A_BAR = { min: 2.6, max: 7 };
 
 export class Chart {
@@ -194,7 +196,7 @@ export class Chart {
   /** Show the last `seconds`, with a little room before the right edge. */
   showLast(seconds) {
     const { end } = this.bars;
-    this.show(end - seconds, end + seconds * 0.08);
+    this.show(end - seconds, end + seconds * ROOM);
   }
 
   /** What is seen, UTC s: [from, to]; null before anything is. */
@@ -219,5 +221,8 @@ export class Chart {
     this.scale.setVisibleLogicalRange({ from: from + by, to: to + by });
   }
 
-  toNow() { this.scale.scrollToRealTime(); }
+  toNow() {
+    const seen = this.seen();
+    if (seen) this.showLast((seen[1] - seen[0]) / (1 + ROOM));
+  }
 }

@@ -12,7 +12,7 @@ const REFILL_MS = 1_200;
 const SETTLED_S = 120;
 const MAX_HOLE_S = 900;
 /** How much is fetched at once, by length of a bar, s. */
-const CHUNK_S = { 1: 3_600, 5: 14_400, 15: 28_800, 60: 86_400, 300: 259_200, 900: 604_800,
+const CHUNK_S = { 1: 3_600, 5: 14_400, 15: 14_400, 60: 86_400, 300: 259_200, 900: 604_800, 1800: 1_209_600,
   3600: 1_209_600, 14400: 2_592_000 };
 
 export const chunkOf = (step) => CHUNK_S[step] ?? step * 1_440;

@@ -6,6 +6,7 @@ import { byId, choices, empty, figure, keyed, make, mark, say, share, table, ton
 
 const LENGTHS = [["60", "1m"], ["900", "15m"], ["14400", "4h"]];
 const OI_OLD_MS = 900_000;
+const DOUBTS = "carried: it did not answer, this is its last value; held: a jump that is not believed yet";
 let shown = "900";
 let press = () => {};
 let flows = null;
@@ -95,7 +96,7 @@ function createFlow({ exchange, kind, sum }) {
   { buy, sell, net, left, right });
 }
 
-const SPELLED = { OKX: "OKX", HTX: "HTX", KUCOIN: "KuCoin", BITMEX: "BitMEX", GATEIO: "Gate.io",
+const SPELLED = { OKX: "OKX", HTX: "HTX", OKEX: "OKX", KUCOIN: "KuCoin", BITMEX: "BitMEX", GATEIO: "Gate.io",
   DYDX: "dYdX", MEXC: "MEXC", BITGET: "Bitget", CRYPTO_COM: "Crypto.com", BINANCE_FUTURES: "Binance",
   BINANCE_US: "Binance US" };
 
@@ -128,10 +129,11 @@ function drawInterest() {
   keyed(open.body, rows, ({ exchange }) => exchange, ({ exchange, sum, ts_ms: ts }) => {
     const values = [make("td"), make("td"), make("td")];
     const age = since(ts, OI_OLD_MS);
+    const doubt = make("span", { className: "warn" });
     return Object.assign(make("tr", { className: sum ? "sum" : "" }, make("th", {
       className: "left", attributes: { scope: "row" },
-      textContent: sum ? "All venues" : venueName(exchange) }), ...values, make("td", {}, age)),
-    { values, age });
+      title: sum ? "" : DOUBTS }, sum ? "All venues" : `${venueName(exchange)} `, doubt), ...values,
+    make("td", {}, age)), { values, age, doubt });
   }, (row, venue) => {
     const at = venue.sum ? "oi" : `oi.${venue.exchange}`;
     figure(row.values[0], `${at}.coins`, venue.coins, "coins");
@@ -139,6 +141,7 @@ function drawInterest() {
     figure(row.values[2], `${at}.change_24h`, venue.change_24h, "pct");
     tone(row.values[2], venue.change_24h ?? 0);
     setSince(row.age, venue.ts_ms);
+    say(row.doubt, venue.held ? "held" : venue.carried ? "carried" : "");
   });
   missing.hidden = away.length === 0;
   say(missing, `Not in the sum: ${away.map(venueName).join(", ")}`);
