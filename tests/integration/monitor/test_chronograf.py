@@ -143,7 +143,7 @@ async def show(influx: InfluxClient, cell: dict[str, Any], query: str) -> None:
     found = {name for row in rows for name, value in row.items() if value not in (None, "")}
     assert found - {"time"}, (cell["name"], query)
     if cell["type"] == "table":
-        asked = {field["internalName"] for field in cell["fieldOptions"]}
+        asked = {field["internalName"].split(".")[-1] for field in cell["fieldOptions"]}
         assert asked - found <= BLANK, (cell["name"], asked - found)
 
 

@@ -173,16 +173,22 @@ def test_cells_lie_on_the_grid_beside_each_other(board: Dashboard) -> None:
     assert len({cell.i for cell in board.cells}) == len(board.cells)
 
 
-def test_tables_name_the_columns_that_they_ask_for(board: Dashboard) -> None:
+def test_tables_name_the_columns_as_chronograf_does(board: Dashboard) -> None:
+    """`MEASUREMENT.COLUMN`, and tags that are grouped by without the measurement."""
     for cell in board.cells:
         assert cell.axes.keys() == {"x", "y", "y2"}
         assert bool(cell.legend.type) == bool(cell.legend.orientation)
         names = [field.internal_name for field in cell.field_options]
         assert names[0] == "time"
+        assert cell.table_options.sort_by.internal_name in names
         if cell.type == "table":
-            text = " ".join(query.query for query in cell.queries)
-            assert len(names) > 2, cell.name
-            assert all(f'"{name}"' in text for name in names[1:]), cell.name
+            (query,) = (query.query for query in cell.queries)
+            selected, _, rest = query.partition(" FROM ")
+            measurement = rest.partition(" ")[0].split(".")[-1].strip('"')
+            columns = re.findall(r'"(\w+)"(?:,|$)', selected + ",")
+            grouped = re.findall(r'"(\w+)"', rest.partition(" GROUP BY ")[2])
+            expected = {f"{measurement}.{column}" for column in columns} | set(grouped)
+            assert set(names[1:]) == expected, cell.name
 
 
 def test_variables_are_defined_and_each_has_one_choice(board: Dashboard) -> None:
