@@ -183,6 +183,15 @@ async def test_a_venue_that_wants_to_be_left_alone_is(
     assert raised.value.retry_after_s == least_s
 
 
+async def test_a_limit_met_at_one_symbol_holds_for_the_whole_venue(venues: Venues) -> None:
+    venues.answers = fixture("GEMINI")["answers"]
+    venues.refusals["GET api.gemini.com/v1/riskstats/btc"] = (429, {"Retry-After": "30"})
+    venues.refusal = {"result": "error", "reason": "Odd", "message": "slow down"}
+    with pytest.raises(VenueError) as raised:
+        await poll(venues, "GEMINI", ["BTC"])
+    assert raised.value.retry_after_s == 30
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("5", 5), ("-1", 0), ("999999", 3600), ("", None), ("soon", None),
