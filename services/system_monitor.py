@@ -15,6 +15,7 @@ from services.core.settings import SystemMonitorSettings
 from services.monitor.checks import Checker
 from services.monitor.containers import Containers
 from services.monitor.host import use_procfs
+from services.monitor.measure.sources import Sources
 from services.monitor.monitor import Monitor
 from services.monitor.processes import KnownProcesses, SupervisedProcesses
 from services.monitor.usage import Source
@@ -30,7 +31,9 @@ STREAM_TIMEOUT_S = 10.0
 
 
 async def main(settings: SystemMonitorSettings, stop: asyncio.Event) -> None:
-    """Watch until `stop` is set. Raises `SettingsError` for channels or rules that are none."""
+    """Watch until `stop` is set. Raises `SettingsError` for channels or rules that are none, and if
+    the machine's figures are not where they are said to be."""
+    _find_machine(settings)
     redis = redis_client(settings, socket_timeout_s=REDIS_TIMEOUT_S)
     streams = redis_client(settings, socket_timeout_s=STREAM_TIMEOUT_S)
     address = f"{settings.redis_host}:{settings.redis_port}"
@@ -42,18 +45,24 @@ async def main(settings: SystemMonitorSettings, stop: asyncio.Event) -> None:
     async with InfluxClient(settings) as influx:
         checker = Checker(settings, redis, influx)
         source = source_of(settings)
-        monitor = Monitor(settings, redis, influx, checker, source, notifier)
+        measured = Sources(settings, redis, streams, influx)
+        monitor = Monitor(
+            settings, redis, influx, checker, source, notifier, sources=measured.all()
+        )
 
         def details() -> dict[str, object]:
-            return {"open_incidents": monitor.open_incidents, "messages": notifier.details}
+            return {**monitor.details, "messages": notifier.details}
 
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(notifier.run(stop))
                 tasks.create_task(deadman.run(stop))
+                tasks.create_task(measured.run(stop))
                 work = Watched(monitor, deadman)
                 await repeat(work, pulse, stop, settings.monitor_interval_s, details=details)
         finally:
+            await monitor.close()
+            await measured.close()
             source.close()
             await checker.close()
             await redis.aclose()
