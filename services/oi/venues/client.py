@@ -51,6 +51,9 @@ class VenueClient:
             await self._venue.ask(self._session, found)
         except (ccxt.BaseError, VenueError) as error:
             raise VenueError(short(error), self._retry_after_s) from error
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            # An answer of a shape that neither the library nor the venue's file knows.
+            raise VenueError(f"answer not understood: {short(error)}") from error
         if self._retry_after_s:
             raise VenueError("asks to be left alone for a while", self._retry_after_s)
         return found

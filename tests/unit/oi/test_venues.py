@@ -68,8 +68,15 @@ def load(path: Path) -> dict[str, Any]:
     return loaded
 
 
-async def poll(venues: Venues, venue: str, bases: list[str], times: int = 1) -> Found:
+def unlimited(venue: str, venues: Venues) -> VenueClient:
+    """A client that does not wait between two requests."""
     client = VenueClient(VENUES[venue], venues.url)
+    client._exchange.enableRateLimit = False
+    return client
+
+
+async def poll(venues: Venues, venue: str, bases: list[str], times: int = 1) -> Found:
+    client = unlimited(venue, venues)
     try:
         for _ in range(times):
             found = await client.poll(bases)
@@ -145,6 +152,26 @@ def test_a_time_in_the_future_is_refused() -> None:
     found = Found(["BTC"])
     okx.read(found, answer)
     assert "future" in found.problems["BTC"]
+
+
+@pytest.mark.parametrize("name", sorted(VENUES))
+async def test_an_answer_of_any_other_shape_is_an_error_of_the_venue_alone(
+    name: str, venues: Venues
+) -> None:
+    case = fixture(name)
+    client = unlimited(name, venues)
+    wrong: list[Any] = [None, [], {}, "maintenance", 7, [None], [[]], [{}]]
+    refused = 0
+    for body in [*wrong, *({"data": w, "result": w, "markets": w} for w in wrong)]:
+        venues.answers = dict.fromkeys(case["answers"], body)
+        try:
+            found = await client.poll(list(case["expected"]))
+        except VenueError as error:
+            refused += bool(str(error))
+        else:
+            assert found.contracts == {}
+    await client.close()
+    assert refused > len(wrong)
 
 
 async def test_one_symbol_refused_leaves_the_others(venues: Venues) -> None:
