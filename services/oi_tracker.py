@@ -47,8 +47,8 @@ async def main(settings: OpenInterestSettings, stop: asyncio.Event) -> None:
                     task.cancel()
             await tracker.finish()
     finally:
-        for client in clients:
-            await client.close()
+        # Each takes a quarter of a second.
+        await asyncio.gather(*(client.close() for client in clients))
         await redis.aclose()
 
 

@@ -24,6 +24,7 @@ from services import influx_init
 from services.core import names
 from services.core.outage import Outage
 from services.core.records import Alert, OpenInterest, OpenInterestTotal
+from services.core.rounds import Stuck
 from services.core.settings import InfluxSchemaSettings
 from services.oi import poller as poller_module
 from services.oi.tracker import Tracker
@@ -66,8 +67,7 @@ class Asking:
         await self.tracker.round()
 
     async def close(self) -> None:
-        for client in self.clients:
-            await client.close()
+        await asyncio.gather(*(client.close() for client in self.clients))
 
 
 @pytest.fixture
@@ -213,6 +213,15 @@ async def test_O1_a_venue_that_hangs_delays_nobody(
     monkeypatch.setattr(poller_module, "POLL_TIMEOUT_S", 0.2)
     await held_up.turn()
     assert "no answer" in held_up.problem
+
+
+async def test_a_poller_that_hangs_for_good_ends_the_process(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asking.go()
+    monkeypatch.setattr(poller_module, "POLL_TIMEOUT_S", -60.0)
+    with pytest.raises(Stuck, match="BINANCE_FUTURES"):
+        await asking.tracker.round()
 
 
 async def test_a_jump_is_held_back_alarmed_and_its_end_told(

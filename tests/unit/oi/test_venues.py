@@ -69,9 +69,10 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def unlimited(venue: str, venues: Venues) -> VenueClient:
-    """A client that does not wait between two requests."""
+    """A client that does not wait between two requests, nor at its end."""
     client = VenueClient(VENUES[venue], venues.url)
     client._exchange.enableRateLimit = False
+    client._exchange.timeout_on_exit = 0
     return client
 
 
