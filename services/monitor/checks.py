@@ -294,10 +294,10 @@ def _summary(document: Any) -> str:
 
 
 def _text(error: BaseException) -> str:
-    cause = error.__cause__ or error
-    if isinstance(cause, aiohttp.ClientConnectorError):
-        reason = os.strerror(cause.os_error.errno) if cause.os_error.errno else "no such host"
-        return f"cannot connect to {cause.host}:{cause.port} ({reason})"
+    for one in (error, error.__cause__):
+        if isinstance(one, aiohttp.ClientConnectorError):
+            reason = os.strerror(one.os_error.errno) if one.os_error.errno else "no such host"
+            return f"cannot connect to {one.host}:{one.port} ({reason})"
     return (" ".join(str(error).split()) or type(error).__name__)[:200]
 
 

@@ -27,14 +27,17 @@ _OF_SERVICES = {"service_down", "service_not_started", "service_degraded"}
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     """An open incident, or a reading beyond the limit of a rule. `since_ms`: when the incident
-    began, None while nobody has been told: it may not have lasted long enough yet."""
+    began, None while nobody has been told: it may not have lasted long enough yet. `reading`:
+    what was measured. `with_it`: what follows from it."""
 
     code: str
     subject: str
     level: Literal["info", "warning", "critical"]
     cause: str
     remedy: str
+    reading: str = ""
     since_ms: int | None = None
+    with_it: tuple[str, ...] = ()
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,17 +93,23 @@ def text(report: Report) -> str:
     """`System Health: HEALTHY`, then `redis: UP` and so on; causes and remedies where needed."""
     lines = [f"System Health: {report.status.upper()}"]
     first = [name for name in _FIRST if name in report.services]
+    told = {trouble.subject: trouble for trouble in report.incidents or () if _of_service(trouble)}
     for name in (*first, *(name for name in report.services if name not in _FIRST)):
         service = report.services[name]
         lines.append(f"{label(name)}: {service.state.upper()}")
         if service.state != "up":
             lines += [f"  cause: {service.detail}", f"  remedy: {service.remedy}"]
+            if trouble := told.pop(name, None):
+                lines.append(f"  alert: {_name(trouble, report.ts_ms)}")
+                lines += _followers(trouble)
     if not any(service.state == "up" for service in report.services.values()):
         return "\n".join([*lines, "Nothing is running. ./scripts/up.sh starts the stack."])
     if (redis := report.services.get("redis")) and redis.state == "down":
         lines.append("Begin with redis: the other services need it.")
-    lines += _section("Open incidents:", report.incidents, report.ts_ms)
-    lines += _section("Over a limit, not for long enough to be told:", report.over_limit)
+    others = [t for t in report.incidents or () if not _of_service(t) or t.subject in told]
+    lines += _section("Open incidents:", others, report.ts_ms)
+    over_limit = report.over_limit or ()
+    lines += _section("Over a limit, not for long enough to be told:", over_limit, report.ts_ms)
     if report.note:
         lines.append(report.note)
     return "\n".join(lines)
@@ -111,17 +120,29 @@ def label(service: str) -> str:
     return _LABELS.get(service, service.replace("-", "_"))
 
 
-def _section(title: str, troubles: Sequence[Trouble] | None, now_ms: int = 0) -> list[str]:
-    if not troubles:
-        return []
-    lines = [title]
+def _section(title: str, troubles: Sequence[Trouble], now_ms: int) -> list[str]:
+    lines = [title] if troubles else []
     for trouble in troubles:
-        since = ""
-        if trouble.since_ms is not None:
-            since = f", for {span((now_ms - trouble.since_ms) / 1000)}"
-        lines.append(f"{trouble.subject}: {trouble.level.upper()} {trouble.code}{since}")
+        lines.append(f"{trouble.subject}: {_name(trouble, now_ms)}")
         lines += [f"  cause: {trouble.cause}", f"  remedy: {trouble.remedy}"]
+        lines += _followers(trouble)
     return lines
+
+
+def _name(trouble: Trouble, now_ms: int) -> str:
+    if trouble.since_ms is None:
+        return f"{trouble.level.upper()} {trouble.code}"
+    lasted = span((now_ms - trouble.since_ms) / 1000)
+    return f"{trouble.level.upper()} {trouble.code}, for {lasted}"
+
+
+def _followers(trouble: Trouble) -> list[str]:
+    return [f"  with it: {', '.join(trouble.with_it)}"] if trouble.with_it else []
+
+
+def _of_service(trouble: Trouble) -> bool:
+    """Whether the service's own line says the same."""
+    return trouble.reading in _OF_SERVICES
 
 
 async def _known(
@@ -140,13 +161,18 @@ async def _known(
 
 def _of_incident(incident: Incident) -> Trouble:
     cause = incident.what or incident.text
+    remedy = incident.text.removeprefix(cause).lstrip("; ")
+    for addition in ("; with it: ", "; it comes and goes"):
+        remedy = remedy.partition(addition)[0]
     return Trouble(
         code=incident.code,
         subject=incident.subject or incident.symbol,
         level=incident.level,
         cause=cause,
-        remedy=incident.text.removeprefix(cause).lstrip("; ") or "see its log",
+        remedy=remedy or "see its log",
+        reading=incident.reading,
         since_ms=incident.began_ms or incident.ts_ms,
+        with_it=incident.with_it,
     )
 
 
@@ -173,4 +199,5 @@ def _untold(findings: Sequence[Finding], told: Mapping[str, Incident]) -> Iterat
                 level=finding.level,
                 cause=finding.text,
                 remedy=finding.remedy,
+                reading=finding.reading,
             )

@@ -18,7 +18,7 @@ from tests.integration.monitor.support import (
     beat,
     monitor_settings,
 )
-from tests.integration.servers import RedisServer
+from tests.integration.servers import RedisServer, free_port
 
 
 async def test_all_services_doing_their_work_are_healthy(checker: Checker, redis: Redis) -> None:
@@ -102,6 +102,21 @@ async def test_how_long_an_answer_and_a_turn_took_is_told(checker: Checker, redi
         assert 0 < took_ms < 4000
         assert seen[service].cycle_ms is None
     assert seen["redis"].figures["used_memory"] > 100_000
+
+
+async def test_a_page_that_nobody_serves_is_told_by_address_and_reason(
+    connections: Connections, redis: Redis, influx: InfluxClient, tmp_path: Path
+) -> None:
+    port = free_port()
+    settings = monitor_settings(connections, f"http://127.0.0.1:{port}", tmp_path)
+    checker = Checker(settings, redis, influx)
+    for service in ("aggr-server", "freqtrade"):
+        state = await checker.check(service)
+        assert (state.state, state.detail) == (
+            "down",
+            f"cannot connect to 127.0.0.1:{port} (Connection refused)",
+        )
+    await checker.close()
 
 
 async def test_a_refused_login_is_named(

@@ -94,7 +94,38 @@ def test_an_open_incident_degrades_a_system_whose_services_are_all_up() -> None:
     ]
 
 
-def test_a_mere_info_does_not() -> None:
+def test_an_alert_about_a_service_stands_with_the_service() -> None:
+    told = Incident(
+        level="critical",
+        code="service_down",
+        subject="freqtrade",
+        text="freqtrade is down: cannot connect; start it; with it: BYBIT (feed_down)",
+        what="freqtrade is down: cannot connect",
+        reading="service_down",
+        ts_ms=390_000,
+        began_ms=360_000,
+        with_it=("BYBIT (feed_down)",),
+    )
+    known: tuple[Any, Any] = {"service_down:freqtrade": told}, []
+    assert lines(seen(redis="up", freqtrade="down"), *known)[2:] == [
+        "freqtrade: DOWN",
+        "  cause: cannot connect",
+        "  remedy: start it",
+        "  alert: CRITICAL service_down, for 40 s",
+        "  with it: BYBIT (feed_down)",
+    ]
+    # It works again, but has not for long enough.
+    assert lines(seen(redis="up", freqtrade="up"), *known)[2:] == [
+        "freqtrade: UP",
+        "Open incidents:",
+        "freqtrade: CRITICAL service_down, for 40 s",
+        "  cause: freqtrade is down: cannot connect",
+        "  remedy: start it",
+        "  with it: BYBIT (feed_down)",
+    ]
+
+
+def test_an_open_info_degrades_nothing() -> None:
     shown = lines(seen(redis="up"), {"disk_full:/data": incident("info")}, [])
     assert shown[0] == "System Health: HEALTHY"
     assert shown[3].startswith("/data: INFO disk_full")
