@@ -18,6 +18,9 @@ from services.monitor.readings import Reading
 PATIENCE_S = 4.5
 """How long a round waits for the sources it has begun to look at."""
 
+RETRY_S = 30.0
+"""A source that could not be read is not waited for longer than this, however seldom it is due."""
+
 T = TypeVar("T")
 
 _log = getLogger(__name__)
@@ -96,8 +99,10 @@ class Board:
         await asyncio.gather(*looking, return_exceptions=True)
 
     def _begin(self, place: _Place) -> asyncio.Task[list[Reading]] | None:
-        now_s = self._monotonic()
-        if place.looking is not None or now_s - place.began_s < place.source.every_s:
+        now_s, every_s = self._monotonic(), place.source.every_s
+        if place.problem:
+            every_s = min(every_s, RETRY_S)
+        if place.looking is not None or now_s - place.began_s < every_s:
             return None
         place.began_s = now_s
         place.looking = asyncio.create_task(_limited(place.source))

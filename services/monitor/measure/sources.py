@@ -13,6 +13,15 @@ from services.freqtrade_client import FreqtradeClient
 from services.monitor.measure import backup, clock, feeds, influx, interest, redis, trading
 from services.monitor.measure.board import Source
 
+NEEDS = {
+    "bars": "aggr-server",
+    "collector": "aggr-server",
+    "open-interest": "oi-tracker",
+    "signals": "strategy-runner",
+    "freqtrade": "freqtrade",
+}
+"""Source -> service without which there is nothing to read."""
+
 
 class Sources:
     """`redis` answers at once or fails; `streams` waits for messages. Close it at the end."""
@@ -32,7 +41,11 @@ class Sources:
         self._session: aiohttp.ClientSession | None = None
 
     def all(self) -> list[Source]:
-        """What to give to the board."""
+        """What to give to the board: of the services that must be up."""
+        services = self._settings.stack_services
+        return [s for s in self._every() if s.name not in NEEDS or NEEDS[s.name] in services]
+
+    def _every(self) -> list[Source]:
         settings, bus = self._settings, self._redis
         collector = feeds.Collector(settings.aggr_server_url, self._http)
         venues = clock.Clock(settings.exchange_gateway)

@@ -24,8 +24,11 @@ from services.core.clients import redis_client
 from services.core.records import Alert, Heartbeat
 from services.core.settings import SystemMonitorSettings
 from services.monitor.checks import Checker
+from services.monitor.measure.catalog import SOURCES
+from services.monitor.measure.sources import NEEDS
 from services.monitor.monitor import Monitor
 from services.monitor.processes import KnownProcesses, SupervisedProcesses
+from services.monitor.readings import Reading, read
 from tests.integration.monitor.support import (
     HEARTBEAT_SERVICES,
     SERVICES,
@@ -201,6 +204,14 @@ async def test_system_monitor_runs_stores_and_ends_in_good_order(
         data = await redis.get(names.heartbeat("system-monitor"))
         assert data is not None
         assert msgspec.json.decode(data, type=Heartbeat).pid == process.pid
+        while blind_or_not(await read(redis)) != set(SOURCES) - set(NEEDS):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.2)
     finally:
         process.terminate()
         assert await process.wait() == 0
+
+
+def blind_or_not(readings: list[Reading]) -> set[str]:
+    """Sources that were looked at."""
+    return {reading.subject for reading in readings if reading.name == "monitor_blind"}

@@ -102,6 +102,22 @@ async def test_what_was_known_is_told_while_fresh_then_only_that_nothing_is_know
     assert values(await made.look()) == {"host_cpu_percent:host": 1.0, "monitor_blind:redis": 0.0}
 
 
+async def test_a_source_that_is_seldom_due_is_tried_again_soon_while_it_cannot_be_read() -> None:
+    time, gauge = Time(), Gauge("clock")
+    gauge.error = Unreadable("gone")
+    made = board(time, Source("clock", gauge.read, every_s=300))
+    for _ in range(13):
+        await made.look()
+        time.now_s += 5
+    assert gauge.looks == 3
+    gauge.error = None
+    time.now_s += 30
+    for _ in range(20):
+        await made.look()
+        time.now_s += 5
+    assert gauge.looks == 4
+
+
 async def test_blindness_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     time, gauge = Time(), Gauge()
     gauge.error = Unreadable("gone")
