@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
@@ -38,6 +39,23 @@ class Gateway:
             return web.json_response({"msg": "maintenance"}, status=503)
         coins = 100.0 * self.factor.get(host, 1.0)
         return web.json_response(_body(path, request.query, coins))
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Gateway]:
+    """A gateway at `url`."""
+    gateway = Gateway()
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", gateway.answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    gateway.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield gateway
+    finally:
+        gateway.released.set()
+        await runner.cleanup()
 
 
 def _body(path: str, query: Mapping[str, str], coins: float) -> Body:

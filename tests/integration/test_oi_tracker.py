@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from aiohttp import web
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -29,8 +24,8 @@ from services.core.settings import InfluxSchemaSettings
 from services.oi import poller as poller_module
 from services.oi.tracker import Tracker
 from services.oi.venues import VENUES, VenueClient
-from tests.integration.oi_venues import Gateway, eventually
-from tests.integration.servers import ROOT, InfluxServer, RedisServer
+from tests.integration.oi_venues import Gateway, eventually, serving
+from tests.integration.servers import InfluxServer, RedisServer
 
 DAY_MS = 86_400_000
 ASKED = ("BINANCE_FUTURES", "BYBIT", "OKX", "DERIBIT")
@@ -38,17 +33,8 @@ ASKED = ("BINANCE_FUTURES", "BYBIT", "OKX", "DERIBIT")
 
 @pytest.fixture
 async def venues() -> AsyncIterator[Gateway]:
-    answers = Gateway()
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", answers.answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    answers.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield answers
-    answers.released.set()
-    await runner.cleanup()
+    async with serving() as gateway:
+        yield gateway
 
 
 class Asking:
@@ -357,61 +343,3 @@ async def test_what_is_new_while_redis_is_away_is_published_later(
     assert [alert.code for alert in await alerts_of(redis)] == ["oi_jump"]
     await asking.close()
     await redis.aclose()
-
-
-def tracker_env(connection_env: dict[str, str], **more: str) -> dict[str, str]:
-    return {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": f"{ROOT}:{ROOT}/aggr-server",
-        **connection_env,
-        **more,
-    }
-
-
-async def test_the_service_samples_beats_and_ends_in_good_order(
-    venues: Gateway, connection_env: dict[str, str], redis: Redis, tmp_path: Path
-) -> None:
-    environ = tracker_env(
-        connection_env,
-        HEARTBEAT_DIR=str(tmp_path),
-        EXCHANGE_GATEWAY=venues.url,
-        AGGR_SYMBOLS="BTC",
-        OI_EXCHANGES="BYBIT,OKEX",
-    )
-    async with redis.pubsub() as subscriber:
-        await subscriber.subscribe(names.OI_CHANNEL)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "services.oi_tracker", env=environ
-        )
-        try:
-            async with asyncio.timeout(60):
-                async for message in subscriber.listen():
-                    if message["type"] == "message":
-                        break
-            await eventually(lambda: redis.exists(names.open_interest_total("BTC")))
-            assert await redis.exists(names.heartbeat("oi-tracker"))
-            assert (tmp_path / "oi-tracker.alive").exists()
-        finally:
-            process.terminate()
-            assert await process.wait() == 0
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [("OI_EXCHANGES", "BYBIT,NOWHERE"), ("AGGR_SYMBOLS", "BTC,eth!")]
-)
-def test_an_unknown_venue_or_symbol_is_one_clear_line(
-    name: str, value: str, connection_env: dict[str, str]
-) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "services.oi_tracker"],
-        env=tracker_env(connection_env, **{name: value}),
-        capture_output=True,
-        text=True,
-        timeout=40,
-        check=False,
-    )
-    assert done.returncode == 78
-    problems = [line for line in done.stderr.splitlines() if "level=INFO" not in line]
-    assert len(problems) == 1, done.stderr
-    assert name in problems[0]
-    assert ".env" in problems[0]
