@@ -23,7 +23,7 @@ from tests.integration.servers import ROOT, RedisServer
 
 SERVICES = tuple(f"service-{number:02}" for number in range(20))
 PULSES = ROOT / "tests" / "integration" / "monitor" / "pulses.py"
-ROUNDS_S = 3.0
+ROUNDS_S = 2.0
 """In so many seconds the monitor looks a few times, and would have told."""
 
 
@@ -120,12 +120,12 @@ async def test_M3_twenty_faults_at_once_are_twenty_messages_and_twenty_ends(
         stack.kill()
         await sink.until_received(20, timeout_s=60)
         await asyncio.sleep(ROUNDS_S)
-        assert sorted(sink.titles) == [f"Critical: service_down {name}" for name in SERVICES]
+        assert sorted(sink.unmarked) == [f"Critical: service_down {name}" for name in SERVICES]
         assert all("is down: no heartbeat" in message.body for message in sink.received)
         await stack.start()
         await sink.until_received(40, timeout_s=60)
         await asyncio.sleep(ROUNDS_S)
-    assert sorted(sink.titles[20:]) == [f"Over: service_down {name}" for name in SERVICES]
+    assert sorted(sink.unmarked[20:]) == [f"Over: service_down {name}" for name in SERVICES]
 
 
 async def test_M3_a_quiet_hour_gives_none_but_what_is_critical(
@@ -159,7 +159,7 @@ async def test_M3_a_quiet_hour_gives_none_but_what_is_critical(
         await client.aclose()
         await sink.until_received(1)
         await asyncio.sleep(ROUNDS_S)
-    assert sink.titles == ["Critical: mine service-07"]
+    assert sink.unmarked == ["Critical: mine service-07"]
 
 
 async def incidents_are(redis: Redis, count: int) -> bool:
@@ -175,7 +175,12 @@ async def test_M3_one_root_cause_is_one_message_and_one_end(
     tmp_path: Path,
 ) -> None:
     rules = prompt_rules(
-        tmp_path, service_down="for_s = 5", service_degraded="", monitor_blind="", bars_stale=""
+        tmp_path,
+        service_down="for_s = 5",
+        service_degraded="",
+        # What reads the services that are not there is blind all the time.
+        monitor_blind='subjects = ["redis", "bars", "halt"]',
+        bars_stale="",
     )
     async with monitoring(
         own_redis, influx_port, influx_database, sink, tmp_path, ALERT_RULES=str(rules)
@@ -183,9 +188,9 @@ async def test_M3_one_root_cause_is_one_message_and_one_end(
         own_redis.kill()
         await sink.until_received(1, timeout_s=60)
         await asyncio.sleep(ROUNDS_S)
-        assert sink.titles == ["Critical: service_down redis"]
+        assert sink.unmarked == ["Critical: service_down redis"]
         assert "; with it: service-00 (service_degraded), service-01" in sink.received[0].body
         own_redis.start()
         await sink.until_received(2, timeout_s=60)
         await asyncio.sleep(ROUNDS_S)
-    assert sink.titles[1:] == ["Over: service_down redis"]
+    assert sink.unmarked[1:] == ["Over: service_down redis"]

@@ -100,7 +100,8 @@ STOP = {"ft_order_side": "stoploss", "is_open": True}
 
 @pytest.fixture
 async def bot() -> AsyncIterator[Bot]:
-    async with Bot() as bot:
+    bot = Bot()
+    async with bot:
         yield bot
 
 

@@ -44,6 +44,11 @@ class Sink:
         """Titles of all messages."""
         return [message.title for message in self.received]
 
+    @property
+    def unmarked(self) -> list[str]:
+        """The same without the mark they have behind a gateway."""
+        return [title.removeprefix("Demo: ") for title in self.titles]
+
     async def start(self) -> None:
         """Listen."""
         application = web.Application()
