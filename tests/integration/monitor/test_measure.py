@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -15,10 +16,11 @@ from redis.asyncio import Redis
 from aggr_server.influx import InfluxClient
 from aggr_server.settings import Connections
 from aggr_server.wire import CHANNEL, ClosedSecond, encode
+from services import influx_init
 from services.core import names
 from services.core.clients import redis_client
 from services.core.points import line
-from services.core.settings import SystemMonitorSettings
+from services.core.settings import InfluxSchemaSettings, SystemMonitorSettings
 from services.core.switch import KillSwitch
 from services.monitor.checks import Checker
 from services.monitor.measure.board import Unreadable
@@ -72,19 +74,24 @@ async def test_a_redis_that_is_away_is_unreadable(own_redis: Redisd) -> None:
     await client.aclose()
 
 
-async def test_influx_figures_agree_with_the_database_and_the_kernel(
-    own_influx: Influxd,
-) -> None:
-    settings = Connections(influx_port=own_influx.port, influx_database="counted")
-    async with InfluxClient(settings) as influx:
-        await influx.query('CREATE DATABASE "counted"')
-        await influx.write([f"bars,market=M{number} close=1 {number}" for number in range(40)])
-        await influx.write(["gaps,market=M1 from_s=1i 1"])
-        readings = await InfluxServer(influx, "counted").readings()
-        exact = await influx.query('SHOW SERIES EXACT CARDINALITY ON "counted"')
-    found = by_name(readings)
+async def test_influx_figures_agree_with_the_database_and_the_kernel(tmp_path: Path) -> None:
+    server = Influxd(tmp_path, auth=True)
+    server.start()
+    settings = InfluxSchemaSettings(
+        influx_port=server.port, influx_database="counted", influx_password="a-password-for-tests"
+    )
+    influx_init.ensure_user(settings, report=lambda _: None)
+    try:
+        async with InfluxClient(settings) as influx:
+            await influx.query('CREATE DATABASE "counted"')
+            await influx.write([f"bars,market=M{number} close=1 {number}" for number in range(40)])
+            await influx.write(["gaps,market=M1 from_s=1i 1"])
+            found = by_name(await InfluxServer(influx, "counted").readings())
+            exact = await influx.query('SHOW SERIES EXACT CARDINALITY ON "counted"')
+        resident = psutil.Process(server.pid).memory_info().rss
+    finally:
+        server.kill()
     assert found["influx_series"] == sum(row["count"] for row in exact) == 41
-    resident = psutil.Process(own_influx.pid).memory_info().rss
     # What the runtime has taken but not touched is not resident; its code is, and it counts not.
     assert resident / 3 < found["influx_memory_bytes"] < resident * 3
 
