@@ -4,11 +4,13 @@ from functools import cache
 
 import pytest
 
+from services.strategy import progress
 from services.strategy.condition import POINTS, STEP
+from services.strategy.divergence import Divergence
 from services.strategy.engine import SymbolEngine
 from services.strategy.params import Params
-from services.strategy.progress import NEXT
-from services.strategy.types import State
+from services.strategy.progress import NEXT, Leg
+from services.strategy.types import Environment, State
 from tests.unit.strategy.conftest import market_of
 from tests.unit.strategy.noise import wild
 from tests.unit.strategy.scenarios import LEAD_S, MIDNIGHT, SCENARIOS, Market
@@ -286,3 +288,34 @@ def test_prices_are_those_of_the_execution_market() -> None:
     assert plain.need is not None
     assert (doubled.have, doubled.need) == (2 * plain.have, 2 * plain.need)
     assert f"{doubled.have:.8g}" in doubled.text
+
+
+def test_a_window_with_too_many_missing_seconds_is_told_until_they_have_left_it() -> None:
+    spans = [range(ORIGIN + 2_000, ORIGIN + 2_040), range(ORIGIN + 2_950, ORIGIN + 2_975)]
+    seconds = hindered(market_of("S1").seconds(0, LEAD_S + 3_200), spans)
+    walked = Stepwise(since=ORIGIN).follow(seconds)
+    check(walked)
+    told = {stay.t - ORIGIN: stay.state for stay in walked.stays if "window" in stay.unmet}
+    # A tenth may be missing: 30 of 300 s before a reset, 18 of 180 s before an entry.
+    assert [t for t, state in told.items() if state is State.DIVERGENCE] == [*range(2_030, 2_309)]
+    assert [t for t, state in told.items() if state is State.RESET] == [*range(2_968, 3_136)]
+
+
+def test_of_two_divergences_the_one_that_is_due_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = SymbolEngine("BTC")
+    for second in market_of("S1").seconds(0, LEAD_S):
+        engine.step(second)
+    short = Divergence(-2.0, 2.0, 0.0, -4.0, True, True, True, True)
+    holding = {30: short._replace(z_spot=2.0, z_perp=-2.0, gap=4.0), 15: short}
+    monkeypatch.setattr(
+        progress, "_leg", lambda history, w, params: Leg(w, holding[w], 1.0, 1.0, 1.0, 1.0)
+    )
+    detector = engine._machine.detector
+    for long_s, short_s, toward in ((60, 59, 1), (10, 60, -1), (10, 9, 1), (9, 10, -1)):
+        detector.held = {1: long_s, -1: short_s}
+        assert engine.progress().toward == toward
+    detector.held = {1: 60, -1: 60}
+    detector.blocked_since = {1: 0}
+    assert engine.progress().toward == -1
+    engine._history.environment = Environment.SHORT_SQUEEZE
+    assert engine.progress().toward == 1
