@@ -26,25 +26,27 @@ CONFIRM_SAMPLES = 2
 class Held(msgspec.Struct, frozen=True, kw_only=True):
     """A jump that is not believed yet. `sample`: its newest value, `before`: coins until then.
 
-    `since_ms`: when it began to stay where it is; `confirmed`: samples since that agree with it.
+    `what`: what jumped, for people. `since_ms`: when it began to stay where it is; `confirmed`:
+    samples since that agree with it.
     """
 
     sample: OpenInterest
     before: float
+    what: str
     since_ms: int
     confirmed: int = 0
 
 
-def jumped(last: OpenInterest, sample: OpenInterest) -> bool:
-    """Whether the venue, or one of its large contracts, tripled or fell to a third."""
+def jump(last: OpenInterest, sample: OpenInterest) -> str:
+    """How the venue, or one of its large contracts, tripled or fell to a third; empty: neither."""
     if _far(last.coins, sample.coins, JUMP):
-        return True
+        return f"from {_text(last.coins)} to {_text(sample.coins)} coins"
     now = {contract.contract: contract.coins for contract in sample.contracts}
-    return any(
-        _far(contract.coins, now.get(contract.contract, 0.0), JUMP)
-        for contract in last.contracts
-        if contract.coins >= LARGE_SHARE * last.coins
-    )
+    for contract in last.contracts:
+        coins = now.get(contract.contract, 0.0)
+        if contract.coins >= LARGE_SHARE * last.coins and _far(contract.coins, coins, JUMP):
+            return f"in {contract.contract} from {_text(contract.coins)} to {_text(coins)} coins"
+    return ""
 
 
 def judge(
@@ -55,10 +57,10 @@ def judge(
     A jump is believed once it has stayed within a factor of 1.5 for 15 minutes and at least two
     further samples.
     """
-    if last is None or not jumped(last, sample):
+    if last is None or not (what := jump(last, sample)):
         return None
     if held is None or _far(held.sample.coins, sample.coins, SAME):
-        return Held(sample=sample, before=last.coins, since_ms=now_ms)
+        return Held(sample=sample, before=last.coins, what=what, since_ms=now_ms)
     confirmed = held.confirmed + 1
     if confirmed >= CONFIRM_SAMPLES and now_ms - held.since_ms >= CONFIRM_MS:
         return None
@@ -71,8 +73,8 @@ def begun(held: Held, now_ms: int) -> Alert:
         level="warning",
         code=CODE,
         symbol=symbol_of(held.sample.base),
-        text=f"{_named(held)} jumped from {held.before:g} to {held.sample.coins:g} coins, not "
-        f"believed until it lasts {CONFIRM_MS // 60_000} min; compare with the venue's site",
+        text=f"{_named(held)} jumped {held.what}, not believed until it lasts "
+        f"{CONFIRM_MS // 60_000} min; compare with the venue's site",
         ts_ms=now_ms,
     )
 
@@ -84,7 +86,7 @@ def over(held: Held, taken: OpenInterest, now_ms: int) -> Alert:
         level="info",
         code=CODE,
         symbol=symbol_of(taken.base),
-        text=f"{_named(held)} {ending}: {taken.coins:g} coins",
+        text=f"{_named(held)} {ending}: {_text(taken.coins)} coins",
         ts_ms=now_ms,
         ended_level="warning",
     )
@@ -96,6 +98,10 @@ def _nearer_before(held: Held, taken: OpenInterest) -> bool:
 
 def _named(held: Held) -> str:
     return f"open interest of {held.sample.base} at {held.sample.exchange}"
+
+
+def _text(coins: float) -> str:
+    return f"{coins:,.0f}" if coins >= 1000 else f"{coins:g}"
 
 
 def _far(one: float, other: float, factor: float) -> bool:

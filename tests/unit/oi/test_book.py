@@ -124,7 +124,9 @@ def test_a_stale_value_is_taken_and_named() -> None:
 
 def test_after_a_restart_the_guard_knows_what_was_before() -> None:
     book = Book(["A"])
-    held = Held(sample=sample("A", 400), before=100, since_ms=NOW - 14 * MINUTE, confirmed=5)
+    held = Held(
+        sample=sample("A", 400), before=100, what="up", since_ms=NOW - 14 * MINUTE, confirmed=5
+    )
     book.remember([sample("A", 100), sample("GONE", 7)], [held])
     assert book.latest["BTC"].keys() == {"A"}
     assert book.states("BTC") == {"A": "carried"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.core.records import OpenInterest
-from services.oi.guard import CODE, CONFIRM_MS, Held, begun, judge, jumped, over
+from services.oi.guard import CODE, CONFIRM_MS, Held, begun, judge, jump, over
 from tests.unit.oi.samples import NOW, sample
 
 MINUTE = 60_000
@@ -15,19 +15,19 @@ MINUTE = 60_000
     ("coins", "expected"), [(299, False), (300, True), (34, False), (33, True), (100, False)]
 )
 def test_three_times_as_much_or_as_little_is_a_jump(coins: float, *, expected: bool) -> None:
-    assert jumped(sample("A", 100), sample("A", coins)) is expected
+    assert bool(jump(sample("A", 100), sample("A", coins))) is expected
 
 
 def test_a_large_contract_that_vanishes_is_a_jump_though_the_venue_does_not_triple() -> None:
     last = sample("A", 100, linear=80, inverse=20)
-    assert jumped(last, sample("A", 80, linear=80))
-    assert jumped(last, sample("A", 86, linear=80, inverse=6))
-    assert not jumped(last, sample("A", 91, linear=80, inverse=11))
+    assert jump(last, sample("A", 80, linear=80)) == "in inverse from 20 to 0 coins"
+    assert jump(last, sample("A", 86, linear=80, inverse=6))
+    assert not jump(last, sample("A", 91, linear=80, inverse=11))
 
 
 def test_a_small_contract_may_come_and_go() -> None:
-    assert not jumped(sample("A", 100, linear=95, dust=5), sample("A", 95, linear=95))
-    assert not jumped(sample("A", 95, linear=95), sample("A", 100, linear=95, dust=5))
+    assert not jump(sample("A", 100, linear=95, dust=5), sample("A", 95, linear=95))
+    assert not jump(sample("A", 95, linear=95), sample("A", 100, linear=95, dust=5))
 
 
 def test_the_first_value_ever_is_taken() -> None:
@@ -82,5 +82,6 @@ def test_the_alerts_name_the_venue_both_values_and_the_ending() -> None:
         assert (told.code, told.level, told.ended_level) == (CODE, "info", "warning")
         return told.text
 
+    assert jump(sample("A", 12_345.6), sample("A", 1.5)) == "from 12,346 to 1.5 coins"
     assert "stayed there" in ending(sample("A", 510))
     assert "back in its range" in ending(sample("A", 105))
