@@ -19,6 +19,7 @@ from services.core.records import Alert, Heartbeat
 from services.core.settings import SystemMonitorSettings
 from services.monitor import readings as records
 from services.monitor import rules, usage
+from services.monitor.archive import Archive
 from services.monitor.checks import Checker
 from services.monitor.host import HostSampler
 from services.monitor.incidents import Incident, Incidents
@@ -75,6 +76,7 @@ class Monitor:
         )
         self._rules = rules.load(settings.alert_rules)
         self._incidents = Incidents()
+        self._archive = Archive(redis)
         self._restored = False
         # Alerts wait here while Redis is away; each is in the log already.
         self._unsent: deque[Alert] = deque(maxlen=WAITING_ALERTS)
@@ -108,7 +110,9 @@ class Monitor:
         alerts = self._incidents.update(rules.findings(readings, self._rules), now_s)
         await self._tell(alerts)
         await self._publish(readings)
-        self._writer.put([*self._lines.of(readings), *map(alert_line, alerts)])
+        # What others told; our own as well, so that they are stored while Redis is away.
+        told = [*map(alert_line, alerts), *await self._archive.lines()]
+        self._writer.put([*self._lines.of(readings), *told])
         await self._writer.write()
 
     async def close(self) -> None:

@@ -20,9 +20,11 @@ from redis.asyncio import Redis
 from aggr_server.influx import InfluxClient
 from aggr_server.settings import Connections
 from services.core import names
+from services.core.alerts import told as told_commands
 from services.core.clients import redis_client
 from services.core.records import Alert, Heartbeat
 from services.core.settings import SystemMonitorSettings
+from services.core.transaction import transact
 from services.monitor.checks import Checker
 from services.monitor.measure.catalog import SOURCES
 from services.monitor.measure.sources import NEEDS
@@ -35,6 +37,7 @@ from tests.integration.monitor.support import (
     beat,
     service_env,
 )
+from tests.integration.notify.support import now_ms
 from tests.integration.servers import RedisServer
 
 
@@ -103,6 +106,24 @@ async def test_an_alert_is_raised_once_and_cleared_once_also_across_a_restart(
     assert await redis.hlen(names.INCIDENTS) == 0
     stored = await influx.query("SELECT * FROM system_alerts")
     assert [(row["level"], row["over"]) for row in stored] == [("critical", False), ("info", True)]
+
+
+async def test_what_other_services_tell_is_stored_once(
+    settings: SystemMonitorSettings, checker: Checker, redis: Redis, influx: InfluxClient
+) -> None:
+    for service in HEARTBEAT_SERVICES:
+        await beat(redis, service)
+    theirs = Alert(level="critical", code="orphan", text="a position nobody knows", ts_ms=now_ms())
+    await redis.xadd(names.ALERTS_STREAM, {"data": b"no alert"})
+    await transact(redis, told_commands(msgspec.json.encode(theirs)))
+    for _ in range(2):  # as after a restart
+        monitor = Monitor(settings, redis, influx, checker, KnownProcesses())
+        await monitor.round()
+        await monitor.round()
+        await monitor.close()
+    (row,) = await influx.query("SELECT * FROM system_alerts", epoch="ms")
+    assert (row["level"], row["code"], row["text"]) == (theirs.level, theirs.code, theirs.text)
+    assert (row["time"], row["over"]) == (theirs.ts_ms, False)
 
 
 async def test_an_alert_raised_while_redis_is_away_is_sent_when_it_is_back(
