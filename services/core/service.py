@@ -21,6 +21,7 @@ from aggr_server import log
 from aggr_server.env import SettingsError, load
 from aggr_server.log import kv
 from services.core import names
+from services.core.liveness import identity
 from services.core.records import Heartbeat
 from services.core.settings import ServiceSettings
 
@@ -77,6 +78,7 @@ class Pulse:
         self._due = 0.0
         self._sending: asyncio.Task[None] | None = None
         self._unheard = False
+        self._signed = False
 
     @property
     def due(self) -> bool:
@@ -90,6 +92,8 @@ class Pulse:
 
         Redis being away or hanging is no failure here: the file goes on telling.
         """
+        if not self._signed:
+            self._sign()
         self._file.touch()
         if self._redis is None or not self.due or not self._sent():
             return
@@ -103,6 +107,14 @@ class Pulse:
             details=details or {},
         )
         self._sending = asyncio.create_task(self._send(self._redis, msgspec.json.encode(record)))
+
+    def _sign(self) -> None:
+        """Let the health check know whose file it is."""
+        try:
+            self._file.write_text(identity(), encoding="ascii")
+        except OSError:
+            return  # a full disk; to touch the file needs no room
+        self._signed = True
 
     def _sent(self) -> bool:
         """Whether the last message has left. Raises what only a bug can have raised."""
