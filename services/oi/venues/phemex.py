@@ -54,7 +54,7 @@ def read_inverse(found: Found, answer: Answer, products: Answer) -> None:
             at = int(number(row, "timestamp")) // 1_000_000
             contracts = amount(row, "openInterest")
             price = number(row, "markEp") / 10 ** int(number(product, "priceScale"))
-            size = contracts * number(product, "contractSize")
+            size = contracts * _size(product)
             if part(product, "settleCurrency") == "USD":
                 found.linear(
                     wanted, name, at, amount=size, price=price, raw=contracts, unit="contracts"
@@ -63,6 +63,12 @@ def read_inverse(found: Found, answer: Answer, products: Answer) -> None:
                 found.inverse(
                     wanted, name, at, usd=size, price=price, raw=contracts, unit="contracts"
                 )
+
+
+def _size(product: Answer) -> float:
+    """`contractSize`: 1.0, or `1 USD` or `0.005 ETH`."""
+    words = str(part(product, "contractSize")).split()
+    return number({"contractSize": words[0] if words else ""}, "contractSize")
 
 
 PHEMEX = Venue("PHEMEX", "phemex", 30, _ask)
