@@ -141,9 +141,12 @@ async def test_a_warm_up_says_until_when(desktop: Tab, stage: Stage) -> None:
 async def test_old_values_are_dimmed_and_say_so(desktop: Tab, stage: Stage) -> None:
     await opened(desktop, stage)
     old_ms = now_ms() - 60_000
+    await stage.say(said.second(old_ms // 1000))
     await stage.say(Fresh(block="strategy", symbol=SYMBOLS[0], ts_ms=old_ms))
     await desktop.until("document.querySelector('.method').classList.contains('stale')")
     assert "old:" in await desktop.text("#method-h .age")
+    await desktop.until("document.querySelector('#link').dataset.state === 'old'")
+    assert "no bars" in await desktop.text("#link")
     await stage.say(Fresh(block="strategy", symbol=SYMBOLS[0], ts_ms=now_ms()))
     await desktop.until("!document.querySelector('.method').classList.contains('stale')")
 

@@ -88,10 +88,10 @@ export function keyed(container, items, key, create, update) {
 /** Buttons of which one is pressed. `choose(value)` is called on a press. */
 export function choices(container, values, choose) {
   container.replaceChildren(...values.map(({ value, name, title }) => make("button", {
-    type: "button", textContent: name, title: title ?? "", data: { value: String(value) },
+    type: "button", textContent: name, title: title ?? "", data: { choice: String(value) },
     onclick: () => choose(value) })));
   return (chosen) => [...container.children].forEach(
-    (button) => pressed(button, button.dataset.value === String(chosen)));
+    (button) => pressed(button, button.dataset.choice === String(chosen)));
 }
 
 /** A table with headings; `body` is what `keyed` fills. */

@@ -11,7 +11,7 @@ const NAMES = { 1: "1s", 5: "5s", 15: "15s", 60: "1m", 300: "5m", 900: "15m", 18
   3600: "1h", 14400: "4h", 86400: "1d" };
 const FIRST_STEP = 60;
 const NEAR_BARS = 15;
-const TEXT_EVERY_MS = 15_000;
+const TEXT_EVERY_MS = 5_000;
 
 export class Picture {
   constructor({ problem }) {
@@ -95,6 +95,7 @@ export class Picture {
 
   marks(kind, rows) {
     this.store.mark(kind, rows);
+    this.#said = 0;
     this.#overlay();
   }
 
@@ -243,7 +244,8 @@ export class Picture {
       + `price ${show(bars.close[last], "price")}; CVD since ${format.show(bars.zero, "time")}: spot `
       + `${show(bars.cumSpot[last], "usd")} USD, perpetuals ${show(bars.cumPerp[last], "usd")} USD; `
       + `divergence over ${window ?? "–"} minutes ${show(gap, "z")} scales; open interest `
-      + `${show(chart.interestNow, "coins")} coins.`);
+      + `${show(chart.interestNow, "coins")} coins; ${chart.lists.signals.length} signals and `
+      + `${chart.lists.trades.length} trades marked.`);
   }
 
   keys() {
