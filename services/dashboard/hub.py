@@ -16,7 +16,7 @@ from aggr_server.log import kv
 from aggr_server.wire import CHANNEL, Bar, ClosedSecond, Gap, Market, decode
 from services.core.outage import Outage
 from services.dashboard.channels import Channels
-from services.dashboard.readback import ReadBack
+from services.dashboard.readback import AGAIN_S, ReadBack
 from services.dashboard.sequence import Sequences
 from services.dashboard.stored import StoredBars
 from services.dashboard.symbol import SymbolBars
@@ -31,9 +31,6 @@ from services.trading.crew import Part
 DIRECTORY_EVERY_S = 60.0
 RETRY_S = 1.0
 FOLLOW_EVERY_S = 2.0
-AGAIN_S = 60
-"""What is read back begins this long before what was missed: late trades may have amended it."""
-
 _log = getLogger(__name__)
 
 

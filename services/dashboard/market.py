@@ -42,6 +42,7 @@ class MarketBlocks:
         self._revised: dict[str, int] = {}
         self._names = {symbol.base: name for name, symbol in hub.symbols.items()}
         self._venues_due: dict[str, float] = {}
+        self._venues_old: set[str] = set()
         hub.on_change = self._changed
 
     async def run(self) -> None:
@@ -61,6 +62,7 @@ class MarketBlocks:
     def watched(self, symbol: str) -> None:
         """Somebody begins to watch it."""
         self._venues_due.pop(symbol, None)
+        self._venues_old.add(symbol)
         self._news.set()
 
     def _changed(self, symbol: SymbolBars, spans: list[tuple[int, int]]) -> None:
@@ -98,7 +100,10 @@ class MarketBlocks:
                 for t in changed:
                     if symbol.ring.start <= t < symbol.ring.end:
                         self._audience.tell(second_of(name, symbol, t, now_ms))
-            if changed and now_s >= self._venues_due.get(name, 0.0):
+            if changed or from_t is not None:
+                self._venues_old.add(name)
+            if name in self._venues_old and now_s >= self._venues_due.get(name, 0.0):
+                self._venues_old.discard(name)
                 self._venues_due[name] = now_s + VENUES_EVERY_S
                 self._audience.show(venues_of(name, symbol, now_ms))
             view, ts_ms = views.get(name, (None, now_ms))

@@ -18,6 +18,9 @@ from services.market.live import DATABASE_LAG_S
 
 RETRY_S = 0.5
 RETRY_CAP_S = 10.0
+AGAIN_S = 60
+"""What is read back begins this long before what was missed: late trades may have amended it."""
+
 PUT_OFF_MS = 10_000
 """Spans that keep coming do not put off the reading for longer."""
 
@@ -35,7 +38,8 @@ class _Wanted:
 class ReadBack:
     """One span for each symbol at a time; further ones widen it.
 
-    A span is read when InfluxDB certainly has it, `DATABASE_LAG_S` after its end.
+    A span is read when InfluxDB certainly has it, `DATABASE_LAG_S` after its end. The hours of the
+    beginning go before.
     """
 
     def __init__(
@@ -52,22 +56,14 @@ class ReadBack:
         self._on_read = on_read
         self._outage = outage
         self._now_ms = now_ms
-        self._wanted: dict[str, tuple[SymbolBars, _Wanted]] = {}
+        self._wanted: dict[tuple[str, bool], tuple[SymbolBars, _Wanted]] = {}
         self._news = asyncio.Event()
         self.problem = ""
 
     def want(self, symbol: SymbolBars, from_s: int, to_s: int) -> None:
         """Read [from_s, to_s) as soon as it is certainly there."""
         symbol.forget(from_s, to_s)
-        due_ms = (to_s + DATABASE_LAG_S) * 1000
-        if symbol.base in self._wanted:
-            known = self._wanted[symbol.base][1]
-            known.from_s, known.to_s = min(known.from_s, from_s), max(known.to_s, to_s)
-            known.due_ms = min(max(known.due_ms, due_ms), known.latest_ms)
-        else:
-            latest_ms = due_ms + PUT_OFF_MS
-            self._wanted[symbol.base] = symbol, _Wanted(from_s, to_s, due_ms, latest_ms)
-        self._news.set()
+        self._want(symbol, from_s, to_s, (to_s + DATABASE_LAG_S) * 1000, whole=False)
 
     async def run(self) -> None:
         """Read until cancelled; while InfluxDB is away, try again for ever."""
@@ -77,7 +73,8 @@ class ReadBack:
             if due is None or due[1].due_ms > self._now_ms():
                 await self._wait(due[1].due_ms if due else None)
                 continue
-            symbol, span = self._wanted.pop(due[0].base)
+            symbol, span, whole = due
+            del self._wanted[symbol.base, whole]
             try:
                 await self._read(symbol, span.from_s, span.to_s)
             except InfluxUnavailable as error:
@@ -90,19 +87,36 @@ class ReadBack:
                 self._outage.over()
                 self.problem, delay_s = "", RETRY_S
                 continue
-            self.want(symbol, span.from_s, span.to_s)
+            self._want(symbol, span.from_s, span.to_s, 0, whole=whole)
             await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
             delay_s = min(RETRY_CAP_S, delay_s * 2)
 
     def load(self, symbol: SymbolBars) -> None:
         """Read all of the hours that are shown, at once."""
-        to_s = self._now_ms() // 1000
+        now_s = self._now_ms() // 1000
+        to_s = now_s - DATABASE_LAG_S
         symbol.reach(to_s - 1)
-        self.want(symbol, symbol.ring.start, to_s)
-        self._wanted[symbol.base][1].due_ms = 0
+        symbol.forget(0, now_s)
+        self._want(symbol, symbol.ring.start, to_s, 0, whole=True)
+        self.want(symbol, to_s - AGAIN_S, now_s)
 
-    def _next(self) -> tuple[SymbolBars, _Wanted] | None:
-        return min(self._wanted.values(), key=lambda known: known[1].due_ms, default=None)
+    def _want(
+        self, symbol: SymbolBars, from_s: int, to_s: int, due_ms: int, *, whole: bool
+    ) -> None:
+        key = symbol.base, whole
+        if key in self._wanted:
+            known = self._wanted[key][1]
+            known.from_s, known.to_s = min(known.from_s, from_s), max(known.to_s, to_s)
+            known.due_ms = min(max(known.due_ms, due_ms), known.latest_ms)
+        else:
+            self._wanted[key] = symbol, _Wanted(from_s, to_s, due_ms, due_ms + PUT_OFF_MS)
+        self._news.set()
+
+    def _next(self) -> tuple[SymbolBars, _Wanted, bool] | None:
+        if not self._wanted:
+            return None
+        (_, whole), (symbol, span) = min(self._wanted.items(), key=lambda one: one[1][1].due_ms)
+        return symbol, span, whole
 
     async def _wait(self, due_ms: int | None) -> None:
         self._news.clear()
@@ -124,5 +138,3 @@ class ReadBack:
             oldest = await self._stored.oldest(TIMEFRAMES[0], markets)
             symbol.complete_from = min(symbol.complete_from, max(from_s, oldest or whole_s))
         self._on_read(symbol, symbol.replace(found))
-        if whole_s > self._now_ms() // 1000 - DATABASE_LAG_S:
-            self.want(symbol, whole_s - 60, whole_s)  # its end may not have been there yet

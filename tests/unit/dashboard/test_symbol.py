@@ -70,8 +70,8 @@ def test_the_same_bars_in_any_order_give_the_same_bits() -> None:
     for each in rng.sample(bars, len(bars)):
         other.take([each])
 
-    found = [s.ring.between(BEGIN, BEGIN + 50) for s in (one, other)]
-    assert np.array_equal(*found, equal_nan=True)
+    found = one.ring.between(BEGIN, BEGIN + 50)
+    assert np.array_equal(found, other.ring.between(BEGIN, BEGIN + 50), equal_nan=True)
 
 
 def test_a_bar_of_a_second_whose_others_are_not_at_hand_must_be_read_back() -> None:
