@@ -107,8 +107,13 @@ class Recorder:
         await self._points.write(lines)
 
     async def announce(self) -> None:
-        """Publish what is new."""
+        """Publish what is new; while somebody is at it, at the next time.
+
+        So nobody queues up for a Redis that hangs.
+        """
         self._fetch()
+        if self._publishing.locked():
+            return
         async with self._publishing:
             await self._reaching(self._tell())
 

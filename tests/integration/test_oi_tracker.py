@@ -201,6 +201,27 @@ async def test_O1_a_venue_that_hangs_delays_nobody(
     assert "no answer" in held_up.problem
 
 
+async def test_a_redis_that_hangs_holds_up_no_venue(
+    venues: Gateway, own_redis: RedisServer, influx: InfluxClient
+) -> None:
+    redis = Redis(port=own_redis.port, socket_timeout=30, retry=Retry(NoBackoff(), 0))
+    asking = Asking(venues, redis, influx, bases=["BTC"])
+    first, *others = asking.tracker.pollers
+    await redis.ping()
+    own_redis.pause()
+    stuck = asyncio.create_task(first.turn())
+    async with asyncio.timeout(20):
+        await eventually(lambda: asyncio.sleep(0, asking.tracker.book.samples == 1))
+        await asyncio.gather(*(poller.turn() for poller in others))
+    assert not stuck.done()
+    own_redis.resume()
+    await stuck
+    await asking.tracker.round()
+    assert await redis.hlen(names.open_interest("BTC")) == 4
+    await asking.close()
+    await redis.aclose()
+
+
 async def test_a_poller_that_hangs_for_good_ends_the_process(
     asking: Asking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
