@@ -7,6 +7,7 @@ from typing import Final, Literal, NamedTuple
 Bound = Literal["least", "most"]
 Kind = Literal["step", "guard", "points"]
 
+DAY_S = 86_400
 STEP: Final = "step"
 GUARD: Final = "guard"
 POINTS: Final = "points"
@@ -96,5 +97,5 @@ def amount(value: float, unit: str) -> str:
 
 def clock(t: int) -> str:
     """Time of day of a UTC second."""
-    of_day = t % 86_400
-    return f"{of_day // 3600:02}:{of_day % 3600 // 60:02}:{of_day % 60:02} UTC"
+    minute = t % DAY_S // 60
+    return f"{minute // 60:02}:{minute % 60:02}:{t % 60:02} UTC"
