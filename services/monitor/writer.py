@@ -80,7 +80,7 @@ class ReadingLines:
         for reading in readings:
             value, at_ms = self._written.get(reading.key, (None, 0))
             again = reading.ts_ms - at_ms >= READ_AGAIN_S * 1000
-            if reading.ts_ms != at_ms and (reading.value != value or again):
+            if reading.value != value or again:
                 lines.append(_reading_line(reading))
                 kept[reading.key] = reading.value, reading.ts_ms
             else:

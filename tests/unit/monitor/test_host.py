@@ -75,12 +75,12 @@ def test_a_container_reads_the_machine_where_its_proc_is_mounted(procfs: Path) -
     use_procfs(str(procfs))
     sampler = HostSampler(())
     first = sampler.sample()
-    (procfs / "stat").write_text(PROC["stat"].replace("100 0 50 800 50", "160 0 80 910 50"))
+    (procfs / "stat").write_text(PROC["stat"].replace("100 0 50 800 50", "160 0 80 900 60"))
     second = sampler.sample()
     assert first.memory_percent == pytest.approx(75)
     assert first.swap_percent == pytest.approx(25)
     assert first.load_1m == 1.5
-    # Of 200 ticks since, 110 were idle.
+    # Of 200 ticks since, 100 were idle and 10 waited for a disk.
     assert second.cpu_percent == pytest.approx(45)
 
 

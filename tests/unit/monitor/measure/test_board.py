@@ -143,6 +143,14 @@ async def test_what_is_listed_only_while_wrong_is_told_to_be_over_for_a_while() 
     assert "market_gap_open_s:BYBIT:BTCUSDT" not in values(await made.look())
 
 
+async def test_what_is_told_at_all_times_is_not_zero_because_it_is_absent() -> None:
+    gauge = Gauge()
+    made = board(Time(), Source("redis", gauge.read))
+    await made.look()
+    gauge.answer = []
+    assert values(await made.look()) == {"monitor_blind:redis": 0.0}
+
+
 async def test_a_bug_in_a_source_is_not_taken_for_blindness() -> None:
     gauge = Gauge()
     gauge.error = ZeroDivisionError()

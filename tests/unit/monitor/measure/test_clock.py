@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 
@@ -85,6 +86,18 @@ async def test_the_sample_with_the_shortest_way_counts(venues: tuple[Venues, str
     (reading,) = await Clock(venues[1], bybit).readings()
     # A slow one would say +200 ms.
     assert reading.value == pytest.approx(0, abs=60)
+
+
+async def test_a_venue_is_taken_to_answer_half_way(venues: tuple[Venues, str]) -> None:
+    venues[0].ahead_ms = {"api.bybit.com": 0.0}
+    venues[0].delays_s = [0.4] * 5
+    bybit = [venue for venue in VENUES if venue.name == "BYBIT"]
+    (reading,) = await Clock(venues[1], bybit).readings()
+    # It did so at once, so this is wrong, by as much as the detail admits.
+    assert reading.value == pytest.approx(200, abs=60)
+    exact_to = re.search(r"\(to (\d+)\)", reading.detail)
+    assert exact_to is not None
+    assert int(exact_to[1]) == pytest.approx(200, abs=60)
 
 
 async def test_venues_that_do_not_answer_are_left_out(venues: tuple[Venues, str]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from services.core.records import Halt
-from services.freqtrade_client import Lock, Order, ShowConfig, Trade
+from services.freqtrade_client import FreqtradeClient, Lock, Order, ShowConfig, Trade
 from services.monitor.measure.trading import (
     ANSWERED_WITHIN_S,
+    Freqtrade,
     locked,
     of_switch,
     unanswered,
@@ -45,6 +46,29 @@ def test_stops_that_are_switched_off_are_named_as_the_cause() -> None:
 def test_a_trade_that_holds_nothing_yet_needs_no_stop() -> None:
     waiting = trade(Order(ft_order_side="buy", is_open=True), amount=0.0)
     assert without_stop(LIVE, [waiting]) == []
+
+
+class Bot:
+    """A freqtrade with a position that has no stop."""
+
+    def __init__(self, config: ShowConfig) -> None:
+        self._config = config
+
+    async def show_config(self) -> ShowConfig:
+        return self._config
+
+    async def status(self) -> list[Trade]:
+        return [trade()]
+
+    async def locks(self) -> list[Lock]:
+        return []
+
+
+async def test_a_position_of_a_dry_run_puts_nothing_at_risk() -> None:
+    simulated = Freqtrade(cast(FreqtradeClient, Bot(ShowConfig(dry_run=True))))
+    assert await simulated.readings() == []
+    live = Freqtrade(cast(FreqtradeClient, Bot(LIVE)))
+    assert [r.name for r in await live.readings()] == ["position_without_stop"]
 
 
 def lock(pair: str, reason: str, minutes: float = 30.0) -> Lock:
