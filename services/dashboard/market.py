@@ -59,6 +59,10 @@ class MarketBlocks:
             self._news.clear()
             self._tell(loop.time())
 
+    def wake(self) -> None:
+        """Something has changed."""
+        self._news.set()
+
     def watched(self, symbol: str) -> None:
         """Somebody begins to watch it."""
         self._venues_due.pop(symbol, None)

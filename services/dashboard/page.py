@@ -110,7 +110,7 @@ class Page:
             audience,
             self._listening,
             {
-                names.VIEWS: self._views.on_message,
+                names.VIEWS: self._on_views,
                 names.SIGNALS_CHANNEL: self._attend["signals"].want,
                 names.OI_CHANNEL: self._attend["interest"].want,
                 names.ALERTS: self._attend["alerts"].want,
@@ -203,6 +203,10 @@ class Page:
             and (row.closed_ms is None or row.closed_ms >= from_s * 1000)
         ]
         return {"signals": _plain(signals), "trades": _plain(trades)}
+
+    def _on_views(self, data: bytes) -> None:
+        self._views.on_message(data)
+        self._market.wake()
 
     def _on_gaps(self, gaps: Any) -> None:
         self._gaps.learn(gaps)

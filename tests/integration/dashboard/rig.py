@@ -75,10 +75,11 @@ class Browser:
 
 
 class PageProcess:
-    """A running health-monitor at `url`."""
+    """A running health-monitor at `url`. `ended`: it was asked to end."""
 
     def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
         self.process = process
+        self.ended = False
         self.url = url
         self.session = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
 
@@ -126,7 +127,7 @@ async def page(environ: dict[str, str], folder: Path, **more: str) -> AsyncItera
     try:
         await _answers(running)
         yield running
-        assert process.returncode is None
+        assert running.ended or process.returncode is None
     finally:
         await running.session.close()
         with contextlib.suppress(ProcessLookupError):

@@ -12,7 +12,7 @@ from aggr_server.wire import Bar
 from services.core.schema import rebuild_statements
 from services.dashboard.past import STEPS
 from tests.bench.paging.market import Coin
-from tests.integration.dashboard.rig import KIND, Feed, now_s, page, sums
+from tests.integration.dashboard.rig import KIND, Feed, PageProcess, now_s, page, sums
 
 HOURS = 9
 FLOWS = ("spot", "perp", "spot_volume", "perp_volume", "lbuy", "lsell")
@@ -99,16 +99,12 @@ async def test_open_interest_and_markers_are_what_is_stored(
         longer = await running.history(900, now - 3600, now)
         last_of = {t - t % 900: v for t, v in samples.items()}
         assert dict(zip(longer["oi_t"], longer["oi_coins"], strict=True)) == last_of
+        await bad_questions_are_refused(running)
 
 
-@pytest.mark.parametrize("query", ["", "symbol=BTCUSDT&step=7&from=1&to=2", "symbol=%00"])
-async def test_a_bad_question_is_answered_with_the_reason(
-    connection_env: dict[str, str], tmp_path: Path, query: str
-) -> None:
-    async with (
-        page(connection_env, tmp_path) as running,
-        running.session.get(f"{running.url}/api/history?{query}") as answer,
-    ):
-        assert answer.status == 400
-        assert answer.headers["Content-Type"].startswith("text/plain")
-        assert await answer.text()
+async def bad_questions_are_refused(running: PageProcess) -> None:
+    for query in ("", "symbol=BTCUSDT&step=7&from=1&to=2", "symbol=%00"):
+        async with running.session.get(f"{running.url}/api/history?{query}") as answer:
+            assert answer.status == 400
+            assert answer.headers["Content-Type"].startswith("text/plain")
+            assert await answer.text()
