@@ -26,6 +26,7 @@ START_TIMEOUT_S = 300.0
 SOCKET = Path("/var/run/docker.sock")
 # Mounted into containers whose users are not the one who cloned the project.
 MOUNTED = (
+    "backups",
     "docker/*.sh",
     "docker/*.conf",
     "docker/chronograf/resources",
