@@ -29,6 +29,7 @@ MOUNTED = (
     "backups",
     "docker/*.sh",
     "docker/*.conf",
+    "docker/*.cfg",
     "docker/chronograf/resources",
     "docker/chronograf/resources/*",
     "freqtrade/config/config.json",

@@ -4,8 +4,10 @@ built."""
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
+from scripts.stack import pins
 from scripts.stack.compose import Project, docker, tail
 from scripts.stack.progress import Progress
 from scripts.stack.running import StackError
@@ -15,17 +17,19 @@ BUILD_TIMEOUT_S = 1800
 
 
 def ensure(project: Project, progress: Progress) -> None:
-    """Pull what is missing and build what has changed.
+    """Pull what is missing, by its digest where `docker/images.lock` has one, and build what has
+    changed.
 
     Where no registry answers, the demo builds stand-ins for the public images; a live stack does
     not, since real money should run on the real ones. Raises `StackError` with the remedy.
     """
+    digests = pins.read(project.root)
     kinds = _kinds(project.root)
     missing = [name for name, kind in kinds.items() if kind == "missing"]
     for name in missing:
         progress.say(name, "pulling")
         try:
-            docker("pull", "--quiet", name, timeout_s=PULL_TIMEOUT_S)
+            _pull(name, digests)
         except StackError as error:
             if not project.demo:
                 raise StackError(
@@ -39,6 +43,14 @@ def ensure(project: Project, progress: Progress) -> None:
     if standins := [name for name, kind in _kinds(project.root).items() if kind == "stand-in"]:
         progress.say("images", f"stand-ins in use: {', '.join(standins)}")
     _build(project, progress)
+
+
+def _pull(name: str, digests: Mapping[str, str]) -> None:
+    wanted = pins.reference(name, digests)
+    docker("pull", "--quiet", wanted, timeout_s=PULL_TIMEOUT_S)
+    if wanted != name:
+        # The Compose files and Dockerfiles know it by its tag.
+        docker("tag", wanted, name)
 
 
 def _kinds(root: Path) -> dict[str, str]:

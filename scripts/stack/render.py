@@ -11,6 +11,19 @@ from pathlib import Path
 from scripts.stack.layout import Layout
 from scripts.stack.settings import StackSettings
 
+# Nothing in this stack uses them; each would end it, or hand its data to another server.
+# CONFIG is left: a backup asks it where the data lies.
+FORBIDDEN = (
+    "FLUSHALL",
+    "FLUSHDB",
+    "DEBUG",
+    "SHUTDOWN",
+    "REPLICAOF",
+    "SLAVEOF",
+    "MIGRATE",
+    "MODULE",
+)
+
 
 def redis_conf(layout: Layout, settings: StackSettings, password: str) -> str:
     """Redis: append-only, bounded, loopback. `timeout 0`: idle pooled connections stay open."""
@@ -29,6 +42,7 @@ def redis_conf(layout: Layout, settings: StackSettings, password: str) -> str:
         "tcp-keepalive 60",
         "loglevel notice",
         "daemonize no",
+        *(f'rename-command {command} ""' for command in FORBIDDEN),
     ]
     if password:
         escaped = password.replace("\\", "\\\\").replace('"', '\\"')

@@ -12,6 +12,7 @@ from scripts.stack.render import Program
 from scripts.stack.running import StackError
 from scripts.stack.settings import StackSettings
 
+ROOT = Path(__file__).resolve().parents[4]
 LAYOUT = Layout(Path("/sf 100%"), demo=True)
 
 
@@ -78,3 +79,11 @@ def test_a_demo_start_forgets_the_last_one_and_leaves_live_data_alone(tmp_path: 
     live.prepare()
     assert not (demo.data / "redis" / "dump.rdb").exists()
     assert (live.data / "redis" / "dump.rdb").exists()
+
+
+def test_redis_takes_no_command_that_ends_it_or_hands_its_data_on() -> None:
+    text = render.redis_conf(LAYOUT, StackSettings(), "secret")
+    container = (ROOT / "docker" / "redis.conf").read_text(encoding="utf-8")
+    for command in ("FLUSHALL", "FLUSHDB", "DEBUG", "SHUTDOWN", "REPLICAOF", "MIGRATE", "MODULE"):
+        assert f'rename-command {command} ""\n' in text
+        assert f'rename-command {command} ""\n' in container
