@@ -1,0 +1,1 @@
+"""What is wrong with this machine, these settings and this stack, and what mends it."""
