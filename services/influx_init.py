@@ -5,6 +5,8 @@ InfluxDB refuses, and with 78 if a setting is wrong.
 
 `--rebuild-hours N` also computes the longer bars of the last N hours again from the stored
 shorter ones, for use after an outage longer than the continuous queries look back.
+
+`--new-password` gives the user the password that is read from standard input, and does no more.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import requests
 from influxdb import InfluxDBClient
 from influxdb.exceptions import InfluxDBClientError, InfluxDBServerError
@@ -110,6 +113,28 @@ def _users(anyone: InfluxDBClient) -> list[str] | None:
         if error.code == 401:
             return None
         raise
+
+
+def set_password(settings: InfluxSchemaSettings, new: str) -> None:
+    """Give the user of `settings` a new password; well if it has it already.
+
+    Raises `Refused` if neither the present password nor the new one is taken.
+    """
+    with connect(settings) as client:
+        try:
+            client.set_user_password(settings.influx_username, new)
+            return
+        except InfluxDBClientError as error:
+            if error.code != 401:
+                raise
+    with connect(msgspec.structs.replace(settings, influx_password=new)) as client:
+        try:
+            client.get_list_database()
+        except InfluxDBClientError as error:
+            raise Refused(
+                f"InfluxDB refuses user {settings.influx_username!r} ({_reason(error)}), so its "
+                "password cannot be changed. Put the right one into secrets/influx_password."
+            ) from error
 
 
 def apply_schema(
@@ -224,9 +249,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; answers the exit status."""
     parser = argparse.ArgumentParser(prog="influx_init", description="Create the InfluxDB schema.")
     parser.add_argument("--rebuild-hours", type=int, default=0, metavar="N")
+    parser.add_argument("--new-password", action="store_true")
     options = parser.parse_args(arguments)
     try:
         settings = load(InfluxSchemaSettings)
+        if options.new_password:
+            set_password(settings, sys.stdin.readline().strip())
+            return 0
         schema.retention_policies(settings)
         wait_until_up(settings)
         ensure_user(settings)

@@ -60,8 +60,11 @@ class Project:
             return f"squeezeflow-{self.scratch}"
         return "squeezeflow-demo" if self.demo else "squeezeflow"
 
-    def run(self, *arguments: str, timeout_s: float = 600) -> str:
-        """Run `docker compose ARGUMENTS`; return its output. Raises `StackError`."""
+    def run(self, *arguments: str, timeout_s: float = 600, given: str = "") -> str:
+        """Run `docker compose ARGUMENTS` with `given` as its input; return its output.
+
+        Raises `StackError`.
+        """
         try:
             done = subprocess.run(
                 self.command(*arguments),
@@ -71,7 +74,7 @@ class Project:
                 text=True,
                 timeout=timeout_s,
                 check=False,
-                stdin=subprocess.DEVNULL,
+                input=given,
             )
         except subprocess.TimeoutExpired as error:
             raise StackError(

@@ -6,7 +6,7 @@ import os
 import stat
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,30 @@ class ContainerStack:
     def stop(self) -> None:
         """Stop everything; the demo's data goes with it."""
         _remove(self.project)
+
+    def set_influx_password(self, new: str) -> None:
+        """See `scripts.stack.rotate.Stack`. The password goes in by standard input, so that it
+        stands in no list of processes."""
+        once = ("run", "--rm", "-T", "--no-deps", "influx-init")
+        command = ("python", "-m", "services.influx_init", "--new-password")
+        self.project.run(*once, *command, given=f"{new}\n", timeout_s=120)
+
+    def restart(self, services: Iterable[str], progress: Progress) -> None:
+        """See `scripts.stack.rotate.Stack`."""
+        present = {container.service for container in self.project.containers()}
+        chosen = [service for service in services if service in present]
+        if not chosen:
+            return
+        progress.say(", ".join(chosen), "restarting")
+        # A mounted file that was replaced is found anew when its container starts.
+        self.project.run("restart", *chosen, timeout_s=180)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while any(self.states().get(service) != "healthy" for service in chosen):
+            if time.monotonic() > deadline:
+                raise StackError(
+                    _failure(self, self.project.containers(), "not ready after the restart")
+                )
+            time.sleep(1)
 
 
 def running(root: Path) -> ContainerStack | None:

@@ -7,10 +7,12 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from influxdb.exceptions import InfluxDBClientError, InfluxDBServerError
 
 from aggr_server.env import load
 from scripts.stack import debian, dotenv, environment, ports, render, secret_files, services, venv
@@ -21,8 +23,9 @@ from scripts.stack.reviver import FROZEN_S
 from scripts.stack.running import Address, Options, StackError, Started, Usage
 from scripts.stack.settings import StackSettings, merged, setting_names, validate
 from scripts.stack.supervise import Process, Supervisor, end, leftovers, usage
+from services import influx_init
 from services.core.service import BAD_SETTINGS_EXIT
-from services.core.settings import MonitorSettings, StrategySettings
+from services.core.settings import InfluxSchemaSettings, MonitorSettings, StrategySettings
 
 LOG_LINES_SHOWN = 15
 POLL_S = 0.25
@@ -76,6 +79,24 @@ class NativeStack:
         """Stop everything. Raises `StackError` if something is left."""
         down(self.layout.root)
 
+    def set_influx_password(self, new: str) -> None:
+        """See `scripts.stack.rotate.Stack`."""
+        try:
+            influx_init.set_password(load(InfluxSchemaSettings, self.environ), new)
+        except (influx_init.Refused, OSError, InfluxDBClientError, InfluxDBServerError) as error:
+            raise StackError(f"InfluxDB took no new password: {error}") from error
+
+    def restart(self, names: Iterable[str], progress: Progress) -> None:
+        """See `scripts.stack.rotate.Stack`."""
+        known = self.supervisor.processes()
+        chosen = tuple(name for name in names if name in known)
+        self.supervisor.stop(chosen, timeout_s=35)
+        if "redis" in chosen:
+            password = load(MonitorSettings, self.environ).redis_password
+            text = render.redis_conf(self.layout, validate(self.environ), password)
+            _write_private(self.layout.run / "redis.conf", text)
+        _start(self, services.Step(chosen, 180), progress)
+
 
 def running(root: Path) -> NativeStack | None:
     """The stack of this clone, if it is up."""
@@ -107,7 +128,8 @@ def up(options: Options, progress: Progress) -> Started:
     installed = install(options.root, progress)
     stack = _launch(layout, given, settings, installed)
     try:
-        for step in services.steps(demo=options.demo):
+        backup = environment.with_backup(settings, demo=options.demo)
+        for step in services.steps(demo=options.demo, backup=backup):
             _start(stack, step, progress)
     except BaseException:
         progress.say("stack", "stopping what was started")
@@ -126,7 +148,7 @@ def down(root: Path) -> int:
     supervisor = Supervisor(layout)
     ours = leftovers(root)
     if supervisor.alive():
-        for step in reversed(services.steps(demo=True)):
+        for step in reversed(services.steps(demo=True, backup=True)):
             supervisor.stop(step.services, timeout_s=35)
         supervisor.shutdown()
     if stubborn := end(leftovers(root)):
@@ -167,7 +189,8 @@ def _launch(
     layout.prepare()
     environ = environment.build(layout, given, settings)
     connections = load(MonitorSettings, environ)
-    programs = services.programs(layout, installed)
+    backup = environment.with_backup(settings, demo=layout.demo)
+    programs = services.programs(layout, installed, backup=backup)
     files = {
         "redis.conf": render.redis_conf(layout, settings, connections.redis_password),
         "influxd.conf": render.influxd_conf(

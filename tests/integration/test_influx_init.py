@@ -10,7 +10,9 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
+from influxdb.exceptions import InfluxDBClientError
 
 from aggr_server.influx import InfluxClient, InfluxError
 from aggr_server.settings import Connections
@@ -194,6 +196,27 @@ async def test_the_first_run_creates_the_administrator_and_a_wrong_password_is_r
     )
     async with InfluxClient(known) as client:
         assert {"name": "significant_trades"} in await client.query("SHOW DATABASES")
+
+
+def test_a_new_password_replaces_the_old_one_and_can_be_given_again(
+    secured_influx: InfluxServer,
+) -> None:
+    settings = InfluxSchemaSettings(
+        influx_port=secured_influx.port, influx_username="trader", influx_password="the old one"
+    )
+    influx_init.ensure_user(settings, report=lambda _: None)
+
+    influx_init.set_password(settings, "it's new")
+    # As after an interruption: the old one is not taken any more, the new one is there already.
+    influx_init.set_password(settings, "it's new")
+
+    with influx_init.connect(settings) as old, pytest.raises(InfluxDBClientError):
+        old.get_list_database()
+    now = msgspec.structs.replace(settings, influx_password="it's new")
+    with influx_init.connect(now) as client:
+        client.get_list_database()
+    with pytest.raises(influx_init.Refused, match="secrets/influx_password"):
+        influx_init.set_password(settings, "another")
 
 
 def test_a_bad_retention_is_named_with_the_remedy() -> None:

@@ -55,3 +55,19 @@ def test_what_others_give_out_is_blank_until_filled_in_and_then_left_alone(tmp_p
     secret_files.ensure(folder)
     assert files[0].read_text() == "of the exchange"
     assert secret_files.file_settings(folder)["FREQTRADE_EXCHANGE_KEY_FILE"] == str(files[0])
+
+
+def test_a_new_value_is_kept_until_it_is_put_into_the_same_file(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    secret_files.ensure(folder)
+    path = folder / "redis_password"
+    path.write_text("a longer value than those that are made here, given by the operator\n")
+    number = path.stat().st_ino
+    staged = secret_files.stage(folder, "redis_password")
+    assert secret_files.stage(folder, "redis_password") == staged
+    secret_files.put_in_place(folder, "redis_password")
+    assert path.read_text() == f"{staged}\n"
+    # A container that has the file mounted sees no other.
+    assert path.stat().st_ino == number
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert secret_files.stage(folder, "redis_password") != staged
