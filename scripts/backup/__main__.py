@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from time import monotonic
 
+from aggr_server.env import SettingsError, load
+from scripts.backup import create, restore, selftest
+from scripts.backup.arguments import parser
 from scripts.backup.container import ContainerSource, ContainerTarget
-from scripts.backup.create import create
 from scripts.backup.manifest import BackupError, Counts
 from scripts.backup.native import NativeSource, NativeTarget
+from scripts.backup.offsite import OffsiteError
 from scripts.backup.place import Source, Target
-from scripts.backup.restore import restore
-from scripts.stack import containers, debian, native
+from scripts.backup.seal import Key
+from scripts.stack import containers, debian, dotenv, native, secret_files
 from scripts.stack.compose import engine_answers
 from scripts.stack.progress import Progress
 from scripts.stack.running import StackError
+from scripts.stack.settings import merged
+from services.core.settings import BackupSettings
 
 ROOT = Path(__file__).resolve().parents[2]
+ONLY_HERE_EXIT = 3
+"""The backup is complete; handing it on failed."""
 
 
 def main(arguments: list[str]) -> int:
     """Run a command; return the process's exit status."""
-    chosen = _parser().parse_args(arguments)
+    chosen = parser().parse_args(arguments)
     progress = Progress()
     try:
-        if chosen.command == "create":
-            _create(chosen, progress)
-        else:
-            _restore(chosen, progress)
-    except (BackupError, StackError) as error:
+        {"create": _create, "restore": _restore, "test": _test}[chosen.command](chosen, progress)
+    except OffsiteError as error:
+        print(error, file=sys.stderr)
+        return ONLY_HERE_EXIT
+    except (BackupError, StackError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -39,42 +49,32 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="backup", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    make = commands.add_parser(
-        "create",
-        prog="backup_volumes.sh",
-        description="Back up InfluxDB, Redis and freqtrade of the running stack. Prints the folder "
-        "of the backup.",
-    )
-    make.add_argument(
-        "folder", nargs="?", type=Path, metavar="DIR", help="left out: BACKUP_DIR, or ./backups"
-    )
-    put = commands.add_parser(
-        "restore",
-        prog="restore_volumes.sh",
-        description="Verify a backup and restore it into the stack of this folder, which must be "
-        "stopped and empty. Start it afterwards with ./scripts/up.sh.",
-    )
-    put.add_argument("backup", type=Path, metavar="BACKUP", help="folder of the backup")
-    put.add_argument(
-        "--into",
-        metavar="NAME",
-        default="",
-        help="restore into a stack of that name beside the real one, for example scratch",
-    )
-    put.add_argument("--replace", action="store_true", help="throw away the data that is there now")
-    mode = put.add_mutually_exclusive_group()
-    mode.add_argument("--native", action="store_true", help="local processes, even with an engine")
-    mode.add_argument("--docker", action="store_true", help="containers, or fail")
-    return parser
-
-
 def _create(chosen: argparse.Namespace, progress: Progress) -> None:
-    source, environ = _source()
-    into = chosen.folder or ROOT / (environ.get("BACKUP_DIR") or "backups")
-    folder, contents = create(source, into.absolute(), lambda text: progress.say("backup", text))
+    if chosen.here:
+        environ: Mapping[str, str] = os.environ
+        source: Source = NativeSource(ROOT, environ, _influxd())
+        demo = False
+    else:
+        source, environ, demo = _running()
+    settings = _settings(environ)
+    keep = chosen.keep if chosen.keep is not None else settings.backup_keep
+    options = create.Options(
+        lines=chosen.lines or settings.backup_lines,
+        keep=keep,
+        keep_days=settings.backup_keep_days,
+        key=_key(chosen, settings),
+        offsite_command=settings.backup_offsite_command,
+        settings=tuple(path for path in (ROOT / ".env", ROOT / "secrets") if path.exists()),
+    )
+    into = ROOT / settings.backup_dir / "demo" if demo else ROOT / settings.backup_dir
+    into = chosen.folder.absolute() if chosen.folder else into
+    try:
+        folder, contents = create.create(
+            source, into, lambda text: progress.say("backup", text), options
+        )
+    except OffsiteError as error:
+        print(error.backup)
+        raise
     size = sum(size for size, _ in contents.files.values())
     progress.say(
         "backup", f"{_total(contents.counts)} values, {contents.redis_keys} keys, {size:,} bytes"
@@ -82,30 +82,63 @@ def _create(chosen: argparse.Namespace, progress: Progress) -> None:
     print(folder)
 
 
-def _source() -> tuple[Source, Mapping[str, str]]:
-    """What runs, and its settings."""
+def _running() -> tuple[Source, Mapping[str, str], bool]:
+    """What runs, its settings, and whether it is the demo, which must not push out real backups."""
     if stack := native.running(ROOT):
-        return NativeSource(ROOT, stack.environ, _programs()), stack.environ
+        return NativeSource(ROOT, stack.environ, _influxd()), stack.environ, stack.demo
     if engine_answers() and (inside := containers.running(ROOT)):
         database = inside.environ.get("INFLUX_DATABASE") or "significant_trades"
-        return ContainerSource(inside.project, database), inside.environ
+        return ContainerSource(inside.project, database), inside.environ, inside.demo
     raise BackupError("The stack is not running. Start it first: ./scripts/up.sh")
 
 
 def _restore(chosen: argparse.Namespace, progress: Progress) -> None:
     if chosen.into and not (chosen.into.isidentifier() and chosen.into not in ("demo", "live")):
         raise BackupError(f"--into {chosen.into}: give a name of letters and digits like scratch.")
-    target = _target(chosen)
-    contents = restore(
+    began = monotonic()
+    contents = restore.restore(
         chosen.backup.absolute(),
-        target,
+        _target(chosen),
         lambda text: progress.say("restore", text),
-        replace=chosen.replace,
+        restore.Options(
+            replace=chosen.replace,
+            lines=chosen.lines,
+            key=_key(chosen, _settings()),
+            settings=ROOT if chosen.settings else None,
+        ),
     )
     progress.say(
         "restore",
-        f"complete: {_total(contents.counts)} values of before {contents.created} are there",
+        f"complete: {_total(contents.counts)} values of before {contents.created} are there, "
+        f"after {monotonic() - began:.0f} s",
     )
+
+
+def _test(chosen: argparse.Namespace, progress: Progress) -> None:
+    settings = _settings(os.environ if chosen.here else None)
+    folder = ROOT / settings.backup_dir
+    selftest.test(
+        (chosen.backup or selftest.newest(folder)).absolute(),
+        folder,
+        _programs(),
+        _key(chosen, settings),
+        lambda text: progress.say("self-test", text),
+    )
+
+
+def _settings(environ: Mapping[str, str] | None = None) -> BackupSettings:
+    """From the environment of a running stack, or else as its start would read them."""
+    if environ is None:
+        secrets = secret_files.file_settings(ROOT / "secrets")
+        there = {name: path for name, path in secrets.items() if Path(path).exists()}
+        environ = {**there, **merged(dotenv.read(ROOT / ".env"))}
+    return load(BackupSettings, environ)
+
+
+def _key(chosen: argparse.Namespace, settings: BackupSettings) -> Key | None:
+    if chosen.key_file:
+        return Key.read(chosen.key_file)
+    return Key.of(settings.backup_key, "BACKUP_KEY") if settings.backup_key else None
 
 
 def _target(chosen: argparse.Namespace) -> Target:
@@ -131,6 +164,10 @@ def _programs() -> debian.Programs:
             "apt-get install influxdb redis-server"
         )
     return programs
+
+
+def _influxd() -> str:
+    return shutil.which("influxd") or _programs().influxd
 
 
 def _total(counts: Counts) -> str:

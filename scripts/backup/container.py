@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
 import tarfile
+import tempfile
 import time
 from pathlib import Path
 from typing import IO, Any
 
-from scripts.backup import freqtrade
+from scripts.backup import collector, freqtrade, lines
 from scripts.backup.manifest import BackupError
-from scripts.backup.redis_files import AOF_MANIFEST
+from scripts.backup.redis_files import AOF_MANIFEST, save
 from scripts.stack.compose import Project
 from scripts.stack.running import StackError
 
@@ -22,11 +24,18 @@ RPC = "127.0.0.1:8088"
 # In the volume, since the root file system is read-only and /tmp is small.
 INFLUX_SCRATCH = "/var/lib/influxdb/.transfer"
 USER_DATA = "/freqtrade/user_data"
+COLLECTOR_DATA = "/var/lib/aggr-server"
 
 _REDIS = 'REDISCLI_AUTH="$(cat /run/secrets/redis_password)" exec redis-cli --raw "$@"'
 _INFLUX = (
     'export INFLUX_PASSWORD="$(cat /run/secrets/influx_password)"; '
-    'exec influx -format json -execute "$1"'
+    'exec influx -format json -precision "$2" -execute "$1"'
+)
+_LINES_PUT = (
+    f'rm -rf {INFLUX_SCRATCH}; trap "rm -rf {INFLUX_SCRATCH}" EXIT; mkdir {INFLUX_SCRATCH}; '
+    f"cat > {INFLUX_SCRATCH}/points.gz; "
+    'export INFLUX_PASSWORD="$(cat /run/secrets/influx_password)"; '
+    f"influx -import -compressed -precision ns -path {INFLUX_SCRATCH}/points.gz >&2"
 )
 _INFLUX_FETCH = (
     f'rm -rf {INFLUX_SCRATCH}; trap "rm -rf {INFLUX_SCRATCH}" EXIT; '
@@ -61,7 +70,14 @@ class _Containers:
 
     def influx(self, statement: str) -> Any:
         """Run an InfluxQL statement."""
-        text = self._inside("aggr-influx", _INFLUX, statement).decode()
+        return self._query(statement, "rfc3339")
+
+    def influx_ns(self, statement: str) -> Any:
+        """The same with times as nanoseconds."""
+        return self._query(statement, "ns")
+
+    def _query(self, statement: str, precision: str) -> Any:
+        text = self._inside("aggr-influx", _INFLUX, statement, precision).decode()
         try:
             return json.loads(text)
         except ValueError as error:
@@ -112,6 +128,13 @@ class _Containers:
             raise BackupError(f"docker compose {arguments[0]} failed: {said}")
         return done.stdout or b""
 
+    def _collector(
+        self, verb: str, *, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None
+    ) -> None:
+        source = Path(collector.__file__).read_text(encoding="utf-8")
+        command = ("python3", "-c", source, verb, COLLECTOR_DATA)
+        self._beside("aggr-server", *command, stdin=stdin, stdout=stdout)
+
     def _freqtrade(
         self, verb: str, *, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None
     ) -> bytes:
@@ -133,7 +156,8 @@ class ContainerSource(_Containers):
         return self._project.root / "freqtrade" / "config" / "config.json"
 
     def fetch_dump(self, target: Path) -> None:
-        """Copy the dump out of the container."""
+        """Copy a new dump out of the container."""
+        save(self.redis)
         with target.open("wb") as file:
             self._inside("redis", "cat /data/dump.rdb", stdout=file)
 
@@ -153,9 +177,16 @@ class ContainerSource(_Containers):
         with target.open("wb") as file:
             self._freqtrade("pack", stdout=file)
 
+    def fetch_collector(self, target: Path) -> None:
+        """Archive the collector's folder."""
+        with target.open("wb") as file:
+            self._collector("pack", stdout=file)
+
 
 class ContainerTarget(_Containers):
     """A project's volumes, opened by its own Redis and InfluxDB containers."""
+
+    recomputes = True
 
     @property
     def title(self) -> str:
@@ -205,12 +236,33 @@ class ContainerTarget(_Containers):
             self._inside("aggr-influx", _INFLUX_PUT, database, stdin=packing.stdout)
         if packing.returncode:
             raise BackupError(f"tar could not read {backup} (status {packing.returncode}).")
+        self.login()
+
+    def login(self) -> None:
+        """Let influx-init create the user, the continuous queries, and what else is missing."""
         self._run("run", "--rm", "--no-deps", "-T", "influx-init")
+
+    def put_lines(self, path: Path, database: str, policy: str) -> None:
+        """Import a file of line protocol with InfluxDB's own client."""
+        with tempfile.TemporaryFile() as file:
+            with gzip.GzipFile(fileobj=file, mode="wb") as packed:
+                packed.write(b"# DML\n")
+                packed.write(f"# CONTEXT-DATABASE: {database}\n".encode())
+                packed.write(f"# CONTEXT-RETENTION-POLICY: {policy}\n".encode())
+                for points in lines.batches(path):
+                    packed.write(points)
+            file.seek(0)
+            self._inside("aggr-influx", _LINES_PUT, stdin=file)
 
     def put_freqtrade(self, archive: Path) -> None:
         """Unpack freqtrade's folder into its volume."""
         with archive.open("rb") as file:
             self._freqtrade("unpack", stdin=file)
+
+    def put_collector(self, archive: Path) -> None:
+        """Unpack the collector's folder into its volume."""
+        with archive.open("rb") as file:
+            self._collector("unpack", stdin=file)
 
     def _up(self, *services: str) -> None:
         self._run("up", "--detach", *services)

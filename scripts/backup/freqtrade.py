@@ -17,9 +17,15 @@ DATABASES = "*.sqlite"
 LEFT_OUT = ("logs", "strategies", "backtest_results", "data", "plot", "__pycache__")
 
 
-def pack(folder: Path, out: BinaryIO) -> None:
-    """Write the folder as a tar archive; databases may be in use meanwhile."""
-    with tarfile.open(fileobj=out, mode="w|") as archive, tempfile.TemporaryDirectory() as scratch:
+def pack(folder: Path, out: BinaryIO, room: Path | None = None) -> None:
+    """Write the folder as a compressed tar archive; databases may be in use meanwhile.
+
+    `room`: folder for their copies, the system's for temporary files if left out.
+    """
+    with (
+        tarfile.open(fileobj=out, mode="w|gz") as archive,
+        tempfile.TemporaryDirectory(dir=room) as scratch,
+    ):
         for path in sorted(folder.glob(DATABASES)):
             copy = Path(scratch) / path.name
             _copy_database(path, copy)
@@ -33,7 +39,7 @@ def pack(folder: Path, out: BinaryIO) -> None:
 def unpack(archive: BinaryIO, folder: Path) -> None:
     """The reverse of `pack`."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(fileobj=archive, mode="r|") as files:
+    with tarfile.open(fileobj=archive, mode="r|gz") as files:
         if hasattr(tarfile, "data_filter"):
             files.extraction_filter = tarfile.data_filter
         files.extractall(folder)

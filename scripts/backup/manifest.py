@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from scripts.backup.seal import Key
 
 NAME = "manifest.json"
-FORMAT = 1
+SIGNATURE = "manifest.hmac"
+FORMAT = 2
 
 Counts = dict[str, dict[str, int]]
 """`retention policy.measurement` -> field -> number of values."""
+
+Days = dict[str, dict[str, dict[str, tuple[int, float | None]]]]
+"""`retention policy.measurement` -> day, UTC -> field -> number of values and their sum, which
+only numbers have."""
 
 
 class BackupError(Exception):
@@ -19,11 +31,22 @@ class BackupError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Policy:
+    """A retention policy; durations as InfluxDB writes them, such as 24h0m0s."""
+
+    name: str
+    duration: str
+    shard: str
+    default: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """Contents of a backup.
 
-    `created`: UTC, ISO 8601; `counts`: of points older than that; `redis_keys`: at that time;
-    `files`: path inside the backup -> [size in bytes, SHA-256].
+    `created`: UTC, ISO 8601; `counts`: of points older than that; `days`: the same by day, without
+    the days that changed while the backup was made; `redis_keys`: at that time; `encrypted`: each
+    file but the manifest; `files`: path inside the backup -> [size in bytes, SHA-256].
     """
 
     format: int
@@ -31,24 +54,28 @@ class Manifest:
     database: str
     counts: Counts
     redis_keys: int
-    files: dict[str, tuple[int, str]]
+    encrypted: bool = False
+    days: Days = field(default_factory=dict)
+    policies: tuple[Policy, ...] = ()
+    files: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
-def write(
-    folder: Path, *, created: str, database: str, counts: Counts, redis_keys: int
-) -> Manifest:
-    """Checksum every file in `folder` and write the manifest beside them."""
+def write(folder: Path, contents: Manifest, key: Key | None) -> Manifest:
+    """Checksum every file in `folder`, write the manifest beside them, and sign it if there is a
+    key; return it with the files."""
     files = {
-        path.relative_to(folder).as_posix(): (path.stat().st_size, _digest(path))
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != NAME
+        name: ((folder / name).stat().st_size, _digest(folder / name))
+        for name in sorted(_names(folder))
     }
-    manifest = Manifest(FORMAT, created, database, counts, redis_keys, files)
-    (folder / NAME).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
-    return manifest
+    whole = replace(contents, files=files)
+    text = json.dumps(asdict(whole), indent=1) + "\n"
+    (folder / NAME).write_text(text, encoding="utf-8")
+    if key:
+        (folder / SIGNATURE).write_text(key.sign(text.encode()) + "\n", encoding="ascii")
+    return whole
 
 
-def verify(folder: Path) -> Manifest:
+def verify(folder: Path, key: Key | None = None) -> Manifest:
     """Read the manifest and check every file. Raises `BackupError` naming each that is wrong."""
     path = folder / NAME
     if not path.is_file():
@@ -56,26 +83,57 @@ def verify(folder: Path) -> Manifest:
             f"{folder} is not a complete backup: {NAME} is missing. Give the folder that "
             "./scripts/backup_volumes.sh printed."
         )
-    try:
-        manifest = Manifest(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise BackupError(f"{path} is damaged: {error}. Restore another backup.") from error
-    if manifest.format != FORMAT:
-        raise BackupError(
-            f"{path} has format {manifest.format}, known is {FORMAT}. Restore it with the release "
-            "that made it."
-        )
+    manifest = _read(path)
+    if manifest.encrypted:
+        _check_signature(folder, key)
     problems = [
         f"{name}: {problem}"
         for name, (size, digest) in manifest.files.items()
         if (problem := _problem(folder, name, size, digest))
     ]
+    problems += [f"{name}: does not belong to it" for name in _names(folder) - {*manifest.files}]
     if problems:
         listed = "\n".join(f"  {problem}" for problem in problems)
         raise BackupError(
             f"{folder} is damaged; nothing was restored. Restore another backup.\n{listed}"
         )
     return manifest
+
+
+def _names(folder: Path) -> set[str]:
+    """Files below the folder, except the manifest and its signature."""
+    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return {*found} - {NAME, SIGNATURE}
+
+
+def _read(path: Path) -> Manifest:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        known = document["format"]
+        if known == FORMAT:
+            return msgspec.convert(document, Manifest)
+    except (ValueError, TypeError, KeyError) as error:
+        raise BackupError(f"{path} is damaged: {error}. Restore another backup.") from error
+    raise BackupError(
+        f"{path} has format {known}, known is {FORMAT}. Restore it with the release that made it."
+    )
+
+
+def _check_signature(folder: Path, key: Key | None) -> None:
+    if key is None:
+        raise BackupError(
+            f"{folder} is encrypted. Put its key into secrets/backup_key, or name a file: "
+            "--key-file FILE"
+        )
+    try:
+        given = (folder / SIGNATURE).read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise BackupError(f"{folder}: {SIGNATURE} cannot be read: {error}") from error
+    if not hmac.compare_digest(given, key.sign((folder / NAME).read_bytes())):
+        raise BackupError(
+            f"{folder} was not made with this key, or its manifest has been changed; nothing was "
+            "restored. Give the right key file, or restore another backup."
+        )
 
 
 def _problem(folder: Path, name: str, size: int, digest: str) -> str:

@@ -19,7 +19,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from scripts.backup import freqtrade, redis_files
+from scripts.backup import collector, freqtrade, lines, redis_files, redis_sync
 from scripts.backup.manifest import BackupError
 from scripts.stack.debian import Programs
 
@@ -32,29 +32,47 @@ class Influx:
     """InfluxDB over HTTP, and its backup protocol through the influxd program."""
 
     def __init__(
-        self, programs: Programs, port: int, rpc_port: int, login: tuple[str, str] | None = None
+        self,
+        influxd: str,
+        port: int,
+        rpc_port: int,
+        login: tuple[str, str] | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
-        self._programs, self._port, self._rpc_port, self._login = programs, port, rpc_port, login
+        self._influxd, self._rpc, self._login = influxd, f"{host}:{rpc_port}", login
+        self._base = f"http://{host}:{port}"
 
-    def query(self, statement: str) -> Any:
+    def query(self, statement: str, **options: str) -> Any:
         """Run a statement. Raises `BackupError`."""
-        body = urllib.parse.urlencode({"q": statement}).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self._port}/query", body)
+        body = urllib.parse.urlencode({"q": statement, **options}).encode()
+        try:
+            return json.loads(self._post("/query", body))
+        except ValueError as error:
+            raise BackupError(f"InfluxDB gives half an answer: {error}") from error
+
+    def write(self, points: bytes, database: str, policy: str) -> None:
+        """Write line protocol with times in nanoseconds. Raises `BackupError`."""
+        where = urllib.parse.urlencode({"db": database, "rp": policy, "precision": "ns"})
+        self._post(f"/write?{where}", points)
+
+    def _post(self, path: str, body: bytes) -> bytes:
+        request = urllib.request.Request(f"{self._base}{path}", body)
         if self._login:
             login = base64.b64encode(":".join(self._login).encode()).decode()
             request.add_header("Authorization", f"Basic {login}")
         try:
             with urllib.request.urlopen(request, timeout=QUERY_TIMEOUT_S) as response:
-                return json.load(response)
+                answer: bytes = response.read()
+                return answer
         except urllib.error.HTTPError as error:
-            raise BackupError(f"InfluxDB refuses a query: {error.read().decode()}") from error
-        except (OSError, ValueError) as error:
-            raise BackupError(f"InfluxDB on port {self._port} does not answer: {error}") from error
+            raise BackupError(f"InfluxDB refuses a request: {error.read().decode()}") from error
+        except OSError as error:
+            raise BackupError(f"InfluxDB at {self._base} does not answer: {error}") from error
 
     def ping(self) -> bool:
         """Whether it answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/ping", timeout=1):
+            with urllib.request.urlopen(f"{self._base}/ping", timeout=1):
                 return True
         except OSError:
             return False
@@ -62,27 +80,31 @@ class Influx:
     def transfer(self, *arguments: str) -> None:
         """Run `influxd backup` or `influxd restore`. Raises `BackupError`."""
         verb, rest = arguments[0], arguments[1:]
-        host = f"127.0.0.1:{self._rpc_port}"
-        run([self._programs.influxd, verb, "-portable", "-host", host, *rest], self._programs)
+        run([self._influxd, verb, "-portable", "-host", self._rpc, *rest])
 
 
 class NativeSource:
-    """The running local stack. See `scripts.backup.place.Source`."""
+    """A running stack whose servers and folders are within reach: the local one, or one beside
+    this container. See `scripts.backup.place.Source`."""
 
-    def __init__(self, root: Path, environ: Mapping[str, str], programs: Programs) -> None:
+    def __init__(self, root: Path, environ: Mapping[str, str], influxd: str) -> None:
         self._root, self._environ = root, environ
         self.database = environ.get("INFLUX_DATABASE") or "significant_trades"
         password = _secret(environ, "INFLUX_PASSWORD")
         user = environ.get("INFLUX_USERNAME") or "squeezeflow"
         self._influx = Influx(
-            programs,
+            influxd,
             int(environ.get("INFLUX_PORT") or 8086),
             int(environ.get("INFLUX_RPC_PORT") or 18088),
             (user, password) if password else None,
+            environ.get("INFLUX_HOST") or "127.0.0.1",
         )
-        self._redis = client(
-            int(environ.get("REDIS_PORT") or 6379), _secret(environ, "REDIS_PASSWORD")
+        self._redis_at = (
+            environ.get("REDIS_HOST") or "127.0.0.1",
+            int(environ.get("REDIS_PORT") or 6379),
+            _secret(environ, "REDIS_PASSWORD"),
         )
+        self._redis = client(*self._redis_at)
 
     @property
     def config(self) -> Path:
@@ -95,13 +117,16 @@ class NativeSource:
         return command(self._redis, *arguments)
 
     def fetch_dump(self, target: Path) -> None:
-        """Copy the dump from Redis' folder."""
-        settings: Any = self._redis.config_get("dir", "dbfilename")
-        shutil.copyfile(Path(settings["dir"]) / settings["dbfilename"], target)
+        """Ask Redis for a dump."""
+        redis_sync.fetch(*self._redis_at, target)
 
     def influx(self, statement: str) -> Any:
         """Run an InfluxQL statement."""
         return self._influx.query(statement)
+
+    def influx_ns(self, statement: str) -> Any:
+        """Run an InfluxQL statement; times in nanoseconds."""
+        return self._influx.query(statement, epoch="ns")
 
     def fetch_influx(self, target: Path) -> None:
         """Portable backup of the database."""
@@ -110,19 +135,29 @@ class NativeSource:
     def fetch_freqtrade(self, target: Path) -> None:
         """Archive freqtrade's folder."""
         with target.open("wb") as file:
-            freqtrade.pack(data_folder(self._root, self._environ), file)
+            freqtrade.pack(data_folder(self._root, self._environ), file, target.parent)
+
+    def fetch_collector(self, target: Path) -> None:
+        """Archive the collector's folder."""
+        with target.open("wb") as file:
+            collector.pack(
+                Path(self._environ.get("AGGR_DATA_DIR") or self._root / ".local/data/aggr-server"),
+                file,
+            )
 
 
 class NativeTarget:
     """Data folders, opened with servers of its own on free ports."""
+
+    recomputes = False
 
     def __init__(self, folder: Path, freqtrade_folder: Path, programs: Programs) -> None:
         self._folder, self._freqtrade, self._programs = folder, freqtrade_folder, programs
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         port, rpc_port = _free_port(), _free_port()
         self._redis_port, self._ports = _free_port(), (port, rpc_port)
-        self._influx = Influx(programs, port, rpc_port)
-        self._client = client(self._redis_port, "")
+        self._influx = Influx(programs.influxd, port, rpc_port)
+        self._client = client("127.0.0.1", self._redis_port, "")
 
     @property
     def title(self) -> str:
@@ -158,6 +193,7 @@ class NativeTarget:
         self.close()
         for name in ("redis", "influx"):
             shutil.rmtree(self._folder / name)
+        shutil.rmtree(self._folder / "aggr-server", ignore_errors=True)
         for path in self._freqtrade.glob(f"{freqtrade.DATABASES}*"):
             path.unlink()
         self.open()
@@ -176,6 +212,19 @@ class NativeTarget:
         """Unpack freqtrade's folder."""
         with archive.open("rb") as file:
             freqtrade.unpack(file, self._freqtrade)
+
+    def put_collector(self, archive: Path) -> None:
+        """Unpack the collector's folder."""
+        with archive.open("rb") as file:
+            collector.unpack(file, self._folder / "aggr-server")
+
+    def login(self) -> None:
+        """These servers ask for none."""
+
+    def put_lines(self, path: Path, database: str, policy: str) -> None:
+        """Write a file of line protocol."""
+        for points in lines.batches(path):
+            self._influx.write(points, database, policy)
 
     def _start_redis(self) -> None:
         arguments = ["--port", str(self._redis_port), "--bind", "127.0.0.1", "--appendonly", "yes"]
@@ -225,9 +274,10 @@ class NativeTarget:
         (self._folder / f"restore-{name}.log").unlink(missing_ok=True)
 
 
-def client(port: int, password: str) -> redis.Redis:
+def client(host: str, port: int, password: str) -> redis.Redis:
     """A client that does not retry."""
     return redis.Redis(
+        host=host,
         port=port,
         password=password or None,
         socket_timeout=30,
@@ -248,7 +298,7 @@ def command(bus: redis.Redis, *arguments: str) -> str:
     return str(answer)
 
 
-def run(arguments: Sequence[str], programs: Programs) -> None:
+def run(arguments: Sequence[str]) -> None:
     """Run a program. Raises `BackupError` with what it said last."""
     try:
         done = subprocess.run(

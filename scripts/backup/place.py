@@ -16,16 +16,22 @@ class Source(Protocol):
         """Run a Redis command; return the answer as text."""
 
     def fetch_dump(self, target: Path) -> None:
-        """Copy Redis' last dump to a file."""
+        """Make Redis write a dump of what it holds now, and copy it to a file."""
 
     def influx(self, statement: str) -> Any:
         """Run an InfluxQL statement; return InfluxDB's JSON document."""
+
+    def influx_ns(self, statement: str) -> Any:
+        """The same with times as nanoseconds."""
 
     def fetch_influx(self, target: Path) -> None:
         """Let influxd write a portable backup into a folder."""
 
     def fetch_freqtrade(self, target: Path) -> None:
-        """Write freqtrade's folder as a tar archive."""
+        """Write freqtrade's folder as a compressed tar archive."""
+
+    def fetch_collector(self, target: Path) -> None:
+        """Write the collector's folder as a compressed tar archive."""
 
     @property
     def config(self) -> Path:
@@ -38,6 +44,10 @@ class Target(Protocol):
     @property
     def title(self) -> str:
         """What it is, for messages."""
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether continuous queries run on what is restored, and may complete its last day."""
 
     def open(self) -> None:
         """Start whatever is needed to look into the data and to restore."""
@@ -66,5 +76,14 @@ class Target(Protocol):
         It has no continuous queries and no users; influx-init creates them at every start.
         """
 
+    def login(self) -> None:
+        """Make sure that statements that write are let in."""
+
+    def put_lines(self, path: Path, database: str, policy: str) -> None:
+        """Write a file of `scripts.backup.lines` into a retention policy that exists."""
+
     def put_freqtrade(self, archive: Path) -> None:
         """Unpack freqtrade's folder."""
+
+    def put_collector(self, archive: Path) -> None:
+        """Unpack the collector's folder."""

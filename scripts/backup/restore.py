@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
+import shutil
+import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from time import monotonic, sleep
 
-from scripts.backup import influx, manifest, redis_files
+from scripts.backup import influx, lines, manifest, redis_files, seal
 from scripts.backup.manifest import BackupError, Manifest
 from scripts.backup.place import Target
+from scripts.backup.seal import Key
 
 SETTLE_S = 30.0
 END_OF_TIME = "2262-01-01T00:00:00Z"
@@ -16,33 +22,103 @@ END_OF_TIME = "2262-01-01T00:00:00Z"
 Say = Callable[[str], None]
 
 
-def restore(backup: Path, target: Target, say: Say, *, replace: bool = False) -> Manifest:
-    """Restore everything and compare the counts; return what the backup said it contains.
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`replace`: throw away what is there; `lines`: InfluxDB from line protocol instead of its own
+    format; `settings`: folder that settings and secrets go into as far as it lacks them; `scratch`:
+    folder for what is decrypted meanwhile, the system's if left out."""
 
-    Nothing is touched before the backup is verified and the target found empty (or `replace`
-    given). Raises `BackupError`.
+    replace: bool = False
+    lines: bool = False
+    key: Key | None = None
+    settings: Path | None = None
+    scratch: Path | None = None
+
+
+def restore(backup: Path, target: Target, say: Say, options: Options | None = None) -> Manifest:
+    """Restore everything and compare counts and sums; return what the backup said it contains.
+
+    Nothing is touched before the backup is verified and the target found empty (or its replacement
+    asked for). Raises `BackupError`.
     """
+    chosen = options or Options()
     say("verifying checksums")
-    contents = manifest.verify(backup)
-    redis_files.check_dump(backup / "redis" / "dump.rdb")
-    target.open()
-    try:
-        _make_room(target, contents.database, replace, say)
-        say("freqtrade: unpacking")
-        target.put_freqtrade(backup / "freqtrade" / "user_data.tar")
-        say("Redis: loading the dump")
-        target.put_redis(backup / "redis" / "dump.rdb")
-        if contents.counts:
-            say("InfluxDB: restoring")
-            if contents.database in influx.databases(target.influx):
-                # Its schema without points; influxd restores only databases that do not exist.
-                target.influx(f'DROP DATABASE "{contents.database}"')
-            target.put_influx(backup / "influxdb", contents.database)
-        say("InfluxDB: counting")
-        _compare(target, contents)
-    finally:
-        target.close()
+    contents = manifest.verify(backup, chosen.key)
+    with tempfile.TemporaryDirectory(prefix="restore-", dir=chosen.scratch) as scratch:
+        files = _prepare(backup, contents, chosen, Path(scratch))
+        target.open()
+        try:
+            _make_room(target, contents.database, chosen.replace, say)
+            _put(target, files, contents, chosen, say)
+            say("InfluxDB: counting")
+            _compare(target, contents)
+        finally:
+            target.close()
+        if chosen.settings:
+            _put_settings(files.folder / "settings", chosen.settings, say)
     return contents
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The backup's files, decrypted, and Redis' dump, uncompressed."""
+
+    folder: Path
+    dump: Path
+
+
+def _prepare(backup: Path, contents: Manifest, options: Options, scratch: Path) -> _Files:
+    """Find out whatever may be wrong with the files before anything is touched."""
+    folder = seal.opened(backup, encrypted=contents.encrypted, key=options.key, scratch=scratch)
+    if options.lines and not (folder / "lines").is_dir():
+        raise BackupError(
+            f"{backup} has no line protocol. Restore InfluxDB's own format: leave out --lines."
+        )
+    if options.settings and not (folder / "settings").is_dir():
+        raise BackupError(
+            f"{backup} holds no settings and secrets: only an encrypted backup does. Leave out "
+            "--settings."
+        )
+    dump = scratch / "dump.rdb"
+    try:
+        with gzip.open(folder / "redis" / "dump.rdb.gz") as packed, dump.open("wb") as plain:
+            shutil.copyfileobj(packed, plain, 1 << 20)
+    except (OSError, EOFError) as error:
+        raise BackupError(f"{backup}: Redis' dump cannot be unpacked: {error}") from error
+    redis_files.check_dump(dump)
+    return _Files(folder, dump)
+
+
+def _put(target: Target, files: _Files, contents: Manifest, options: Options, say: Say) -> None:
+    say("freqtrade: unpacking")
+    target.put_freqtrade(files.folder / "freqtrade" / "user_data.tar.gz")
+    say("collector: unpacking")
+    target.put_collector(files.folder / "collector" / "data.tar.gz")
+    say("Redis: loading the dump")
+    target.put_redis(files.dump)
+    if not contents.counts:
+        return
+    say("InfluxDB: restoring")
+    if options.lines:
+        _put_lines(target, files.folder / "lines", contents)
+        return
+    if contents.database in influx.databases(target.influx):
+        # Its schema without points; influxd restores only databases that do not exist.
+        target.influx(f'DROP DATABASE "{contents.database}"')
+    target.put_influx(files.folder / "influxdb", contents.database)
+
+
+def _put_lines(target: Target, folder: Path, contents: Manifest) -> None:
+    target.login()
+    before, after = lines.definitions(contents.database, contents.policies)
+    target.influx(f'DROP DATABASE "{contents.database}"')
+    for statement in before:
+        target.influx(statement)
+    for path in sorted(folder.glob(f"*{lines.SUFFIX}")):
+        policy = lines.policy_of(path, contents.policies)
+        target.put_lines(path, contents.database, policy)
+    for statement in after:
+        target.influx(statement)
 
 
 def _make_room(target: Target, database: str, replace: bool, say: Say) -> None:
@@ -68,26 +144,45 @@ def _present(target: Target, database: str) -> list[str]:
 
 
 def _compare(target: Target, contents: Manifest) -> None:
-    if missing := _missing(target, contents):
+    if missing := _wrong(target, contents):
         listed = "\n".join(f"  {line}" for line in missing)
         raise BackupError(
-            "InfluxDB holds less than when the backup was made; do not trust this restore, try "
-            f"another backup:\n{listed}"
+            "InfluxDB does not hold what it held when the backup was made; do not trust this "
+            f"restore, try another backup:\n{listed}"
         )
     # Keys that live for seconds only have ended since.
     if contents.redis_keys and not int(target.redis("DBSIZE")):
         raise BackupError("Redis is empty after the restore although the dump has keys.")
 
 
-def _missing(target: Target, contents: Manifest) -> list[str]:
-    """What is not there, once InfluxDB has had the time to open the restored files."""
+def _wrong(target: Target, contents: Manifest) -> list[str]:
+    """What is not as it was, once InfluxDB has had the time to open the restored files."""
+    until = contents.created
+    if target.recomputes:
+        day = datetime.fromisoformat(contents.created) - timedelta(days=1)
+        until = f"{day:%Y-%m-%d}"
     deadline = monotonic() + SETTLE_S
     while True:
         try:
-            after = influx.counts(target.influx, contents.database, contents.created)
-            missing = influx.fewer(contents.counts, after)
+            found = influx.days(target.influx, contents.database, contents.created)
+            wrong = influx.fewer(contents.counts, influx.totals(found))
+            wrong += influx.different(contents.days, found, until)
         except BackupError as error:
-            missing = [str(error)]
-        if not missing or monotonic() > deadline:
-            return missing
+            wrong = [str(error)]
+        if not wrong or monotonic() > deadline:
+            return wrong
         sleep(0.5)
+
+
+def _put_settings(source: Path, target: Path, say: Say) -> None:
+    for path in sorted(source.rglob("*")):
+        place = target / path.relative_to(source)
+        if path.is_dir():
+            place.mkdir(mode=0o700, exist_ok=True)
+        elif place.exists() and place.read_bytes() != path.read_bytes():
+            say(f"{place} is kept as it is; the backup has another one")
+        elif not place.exists():
+            shutil.copyfile(path, place)
+            # Containers with other user ids read secrets; their folder keeps everyone else out.
+            place.chmod(0o600 if path.parent == source else 0o644)
+            say(f"{place} is back")

@@ -35,7 +35,7 @@ def build(layout: Layout, given: Mapping[str, str], settings: StackSettings) -> 
 
 def _defaults(layout: Layout, settings: StackSettings) -> dict[str, str]:
     return {
-        "STACK_SERVICES": ",".join(services(layout)),
+        "STACK_SERVICES": ",".join(services(layout, settings)),
         "FREQTRADE_API_URL": f"http://{reachable(settings)}:{settings.freqtrade_port}",
         "AGGR_SERVER_URL": f"http://{reachable(settings)}:{settings.port}",
         "FREQTRADE__API_SERVER__LISTEN_IP_ADDRESS": settings.bind_address,
@@ -86,10 +86,17 @@ def _demo(layout: Layout, settings: StackSettings) -> dict[str, str]:
     }
 
 
-def services(layout: Layout) -> tuple[str, ...]:
+def services(layout: Layout, settings: StackSettings) -> tuple[str, ...]:
     """Services that must be up in this kind of stack."""
     always = load(MonitorSettings, {}).stack_services
-    return (*always, "simulator") if layout.demo else always
+    if layout.demo:
+        return (*always, "simulator")
+    return (*always, "backup") if with_backup(settings, demo=False) else always
+
+
+def with_backup(settings: StackSettings, *, demo: bool) -> bool:
+    """Whether a backup is made each day. A demo throws its data away."""
+    return "backup" in settings.compose_profiles and not demo
 
 
 def simulator_url(settings: StackSettings) -> str:

@@ -44,6 +44,7 @@ def probes(environ: Mapping[str, str]) -> dict[str, Probe]:
         "oi-tracker": lambda: _heartbeat(bus, "oi-tracker"),
         "system-monitor": lambda: _heartbeat(bus, "system-monitor"),
         "health-monitor": lambda: _heartbeat(bus, "health-monitor"),
+        "backup": lambda: _heartbeat(bus, "backup"),
     }
 
 

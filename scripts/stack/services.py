@@ -21,7 +21,7 @@ class Step:
     timeout_s: float
 
 
-def steps(*, demo: bool) -> tuple[Step, ...]:
+def steps(*, demo: bool, backup: bool = False) -> tuple[Step, ...]:
     """The order of the start; the end goes the other way.
 
     The simulated market opens once the collector has subscribed to it, so these two start together.
@@ -32,11 +32,11 @@ def steps(*, demo: bool) -> tuple[Step, ...]:
         Step(("influx-init",), 60),
         Step(market, 180),
         Step(("strategy-runner", "freqtrade", "oi-tracker"), 120),
-        Step(("system-monitor", "health-monitor"), 60),
+        Step(("system-monitor", "health-monitor", *(("backup",) if backup else ())), 60),
     )
 
 
-def programs(layout: Layout, installed: Programs) -> list[Program]:
+def programs(layout: Layout, installed: Programs, *, backup: bool = False) -> list[Program]:
     """Everything the supervisor runs."""
     python = sys.executable
     freqtrade_bin = layout.local / "freqtrade" / "bin"
@@ -50,6 +50,8 @@ def programs(layout: Layout, installed: Programs) -> list[Program]:
     }
     if layout.demo:
         ours["simulator"] = "services.simulator"
+    if backup:
+        ours["backup"] = "scripts.backup.service"
     return [
         Program("redis", [installed.redis_server, str(layout.run / "redis.conf")], 10),
         Program(

@@ -44,6 +44,10 @@ class StackSettings(msgspec.Struct, frozen=True, kw_only=True):
     port: Port = 3000
     health_port: Port = 8090
     simulator_port: Port = 18090
+    compose_profiles: Annotated[
+        tuple[str, ...],
+        Meta(description="what runs besides, comma-separated; backup: a backup each day"),
+    ] = ()
 
 
 def settings_classes() -> list[type[msgspec.Struct]]:

@@ -47,6 +47,8 @@ HOST_MEASUREMENT = "host_stats"
 DISK_MEASUREMENT = "disk_stats"
 HEALTH_MEASUREMENT = "service_health"
 ALERTS_MEASUREMENT = "system_alerts"
+BACKUPS_MEASUREMENT = "backups"
+"""Tag what: create, test; fields ok, status, took_s."""
 READINGS_MEASUREMENT = "readings"
 """Tags name, subject; field value."""
 

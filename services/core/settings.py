@@ -324,6 +324,40 @@ class SystemMonitorSettings(MonitorSettings, frozen=True, kw_only=True):
     ] = 60
 
 
+class BackupSettings(ServiceSettings, frozen=True, kw_only=True):
+    """Settings of the backups and of the service that makes them each day."""
+
+    backup_dir: Annotated[
+        str, Meta(description="folder of the backups, relative to the project's")
+    ] = "./backups"
+    backup_at: Annotated[
+        str,
+        Meta(
+            pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
+            description="time of the daily backup, HH:MM in UTC",
+        ),
+    ] = "02:30"
+    backup_keep: Annotated[
+        int, Meta(ge=0, le=10000, description="backups that are kept, the newest ones; 0: all")
+    ] = 7
+    backup_keep_days: Annotated[
+        int,
+        Meta(ge=0, le=3650, description="days after which even these go, but the newest; 0: never"),
+    ] = 0
+    backup_lines: Annotated[
+        bool, Meta(description="true: InfluxDB is saved as line protocol too; takes long")
+    ] = False
+    backup_key: Annotated[
+        Secret, Meta(description="what encrypts the backups, 32 characters or more; empty: nothing")
+    ] = ""
+    backup_offsite_command: Annotated[
+        str, Meta(description="command that is given the path of each finished backup; empty: none")
+    ] = ""
+    backup_test_days: Annotated[
+        int, Meta(ge=0, le=365, description="days between two test restores; 0: none")
+    ] = 7
+
+
 class SimulatorSettings(ServiceSettings, frozen=True, kw_only=True):
     """Settings of the simulated market."""
 

@@ -2,211 +2,316 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
-import urllib.parse
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from scripts.backup import influx
-from scripts.backup.create import create
-from scripts.backup.manifest import BackupError
+from scripts.backup import create as creating
+from scripts.backup import influx, shelf
+from scripts.backup.create import Options, create
+from scripts.backup.manifest import BackupError, Days
 from scripts.backup.native import NativeSource, NativeTarget
+from scripts.backup.offsite import OffsiteError
+from scripts.backup.restore import Options as RestoreOptions
 from scripts.backup.restore import restore
-from services import influx_init
-from services.core.settings import InfluxSchemaSettings
-from tests.integration.servers import InfluxServer, RedisServer, programs
+from scripts.backup.seal import ITERATIONS, Key
+from tests.integration.operations.stack import DATABASE, KEY, SECONDS, TRADES, Stack, silent
+from tests.integration.servers import ROOT
 
-PASSWORD = "a long enough password"
-DATABASE = "significant_trades"
-SECONDS = 600
-TRADES = 25
+END = "2262-01-01T00:00:00Z"
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NativeSource]:
-    """A filled stack: InfluxDB that asks for a login, Redis with a password, a database in use."""
-    root = tmp_path_factory.mktemp("stack")
-    redis = RedisServer(root / "redis", PASSWORD)
-    influxdb = InfluxServer(root / "influx", auth=True)
-    redis.start()
-    influxdb.start()
-    environ = {
-        "REDIS_PORT": str(redis.port),
-        "REDIS_PASSWORD": PASSWORD,
-        "INFLUX_PORT": str(influxdb.port),
-        "INFLUX_RPC_PORT": str(influxdb.rpc_port),
-        "INFLUX_PASSWORD": PASSWORD,
-        "FREQTRADE_DATA_DIR": str(root / "freqtrade"),
-        "FREQTRADE_CONFIG": str(root / "config.json"),
-    }
-    (root / "config.json").write_text('{"dry_run": true}\n')
-    made = NativeSource(root, environ, programs())
-    _fill_influx(influxdb.port)
-    for number in range(500):
-        made.redis("SET", f"squeezeflow:executed:{number}", str(number))
-    database = _fill_freqtrade(root / "freqtrade")
-    yield made
+def _trades(folder: Path) -> list[tuple[int, str]]:
+    with sqlite3.connect(folder / "tradesv3.sqlite") as database:
+        rows = database.execute("SELECT id, enter_tag FROM trades ORDER BY id").fetchall()
     database.close()
-    influxdb.stop()
-    redis.stop()
+    return rows
 
 
-def _fill_influx(port: int) -> None:
-    settings = InfluxSchemaSettings(influx_port=port, influx_password=PASSWORD)
-    influx_init.ensure_user(settings, report=lambda _: None)
-    with influx_init.connect(settings) as client:
-        influx_init.apply_schema(client, settings, report=lambda _: None)
-    # Further back than any continuous query looks, so that nothing is added while tests count.
-    start = int(time.time()) - 20 * 3600
-    bars = "\n".join(
-        f"trades_1s,market={market} open=1,high=2,low=1,close=2,vbuy={second},cbuy=1i "
-        f"{start + second}"
-        for market in ("BINANCE:btcusdt", "BYBIT:BTCUSDT")
-        for second in range(SECONDS)
-    )
-    _write(port, "aggr_1s", bars)
-    _write(port, "30_days", f'strategy_signals,symbol=BTCUSDT signal_id="x",score=7.5 {start}')
-    _write(port, "30_days", f"open_interest,symbol=BTCUSDT open_interest=5 {start}")
+def _sum(days: Days, measurement: str, field: str) -> float:
+    return sum(fields[field][1] or 0.0 for fields in days[measurement].values())
 
 
-def _write(port: int, policy: str, lines: str) -> None:
-    query = urllib.parse.urlencode(
-        {"db": DATABASE, "rp": policy, "precision": "s", "u": "squeezeflow", "p": PASSWORD}
-    )
-    url = f"http://127.0.0.1:{port}/write?{query}"
-    with urllib.request.urlopen(urllib.request.Request(url, lines.encode())) as answer:
-        assert answer.status == 204
-
-
-def _fill_freqtrade(folder: Path) -> sqlite3.Connection:
-    """A database whose rows are in the write-ahead log only, since it stays open."""
-    (folder / "logs").mkdir(parents=True)
-    (folder / "logs" / "freqtrade.log").write_text("not worth keeping")
-    (folder / "notes.json").write_text("{}")
-    database = sqlite3.connect(folder / "tradesv3.sqlite")
-    database.execute("PRAGMA journal_mode=WAL")
-    database.execute("CREATE TABLE trades (id INTEGER PRIMARY KEY, enter_tag TEXT)")
-    database.executemany(
-        "INSERT INTO trades (enter_tag) VALUES (?)", [(f"signal-{n}",) for n in range(TRADES)]
-    )
-    database.commit()
-    return database
-
-
-@pytest.fixture(scope="module")
-def backup(source: NativeSource, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, _ = create(source, tmp_path_factory.mktemp("backups"), _silent)
-    return folder
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> NativeTarget:
-    return NativeTarget(tmp_path / "data", tmp_path / "data" / "freqtrade", programs())
-
-
-def _silent(_: str) -> None:
-    pass
-
-
-def test_everything_is_there_after_restoring_into_an_empty_stack(
-    source: NativeSource, backup: Path, target: NativeTarget, tmp_path: Path
+@pytest.mark.parametrize("lines", [False, True], ids=["portable", "lines"])
+def test_b1_counts_sums_and_trades_are_equal_after_everything_was_lost(
+    source: NativeSource, backup: Path, target: NativeTarget, tmp_path: Path, lines: bool
 ) -> None:
-    contents = restore(backup, target, _silent)
+    contents = restore(backup, target, silent, RestoreOptions(lines=lines))
 
     target.open()
     try:
-        before = influx.counts(source.influx, DATABASE, contents.created)
-        assert influx.counts(target.influx, DATABASE, contents.created) == before == contents.counts
-        assert before["aggr_1s.trades_1s"]["vbuy"] == 2 * SECONDS
-        assert before["30_days.strategy_signals"] == {"score": 1, "signal_id": 1}
+        after = influx.days(target.influx, DATABASE, END)
+        assert after == influx.days(source.influx, DATABASE, END) == contents.days
+        assert contents.counts["aggr_1s.trades_1s"]["vbuy"] == 2 * SECONDS
+        expected = 2 * sum(second + 0.25 for second in range(SECONDS))
+        assert _sum(after, "aggr_1s.trades_1s", "vbuy") == expected
+        assert len(after["30_days.open_interest"]) == 4
+        for statement in (
+            f'SELECT signal_id FROM "{DATABASE}"."30_days"."strategy_signals"',
+            f'SHOW TAG VALUES ON "{DATABASE}" WITH KEY = "market"',
+        ):
+            there = influx.series(target.influx(statement))
+            assert there
+            assert there == influx.series(source.influx(statement))
+        assert {*influx.policies(target.influx, DATABASE)} == {
+            *influx.policies(source.influx, DATABASE)
+        }
         assert target.redis("DBSIZE") == source.redis("DBSIZE") == "500"
         assert target.redis("GET", "squeezeflow:executed:499") == "499"
-        policies = "SHOW RETENTION POLICIES ON significant_trades"
-        assert influx.series(target.influx(policies)) == influx.series(source.influx(policies))
     finally:
         target.close()
     restored = tmp_path / "data" / "freqtrade"
-    with sqlite3.connect(restored / "tradesv3.sqlite") as database:
-        assert database.execute("SELECT count(*) FROM trades").fetchone() == (TRADES,)
-    database.close()
+    assert _trades(restored) == [(n + 1, f"signal-{n}") for n in range(TRADES)]
     assert (restored / "notes.json").exists()
     assert not (restored / "logs").exists()
+    spool = tmp_path / "data" / "aggr-server" / "spool" / "000001.log"
+    assert spool.read_bytes() == b"a bar"
 
 
-def test_a_sum_of_values_survives_as_well(backup: Path, target: NativeTarget) -> None:
-    restore(backup, target, _silent)
-
-    target.open()
-    try:
-        statement = f'SELECT sum(vbuy) FROM "{DATABASE}"."aggr_1s"."trades_1s"'
-        [one] = influx.series(target.influx(statement))
-        assert one["values"][0][1] == SECONDS * (SECONDS - 1)
-    finally:
-        target.close()
-
-
-def test_a_changed_file_is_refused_before_anything_is_touched(
-    source: NativeSource, target: NativeTarget, tmp_path: Path
+def test_b1_a_restore_that_holds_another_sum_is_not_called_complete(
+    source: NativeSource, backup: Path, target: NativeTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, _ = create(source, tmp_path / "backups", _silent)
-    dump = folder / "redis" / "dump.rdb"
-    data = bytearray(dump.read_bytes())
+    put = target.put_influx
+
+    def one_value_is_wrong(files: Path, database: str) -> None:
+        put(files, database)
+        time_ns, value = influx.series(
+            source.influx_ns(f'SELECT first("open_interest") FROM "{database}"..open_interest')
+        )[0]["values"][0]
+        point = f"open_interest,symbol=BTCUSDT open_interest={value + 1} {time_ns}"
+        target._influx.write(point.encode(), database, "30_days")
+
+    monkeypatch.setattr(target, "put_influx", one_value_is_wrong)
+    monkeypatch.setattr("scripts.backup.restore.SETTLE_S", 0.0)
+
+    with pytest.raises(BackupError, match=r"open_interest has 1 values with the sum 9 instead of"):
+        restore(backup, target, silent)
+
+
+def test_b2_a_backup_killed_half_way_leaves_the_one_before_and_no_half_one(
+    stack: Stack, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backups"
+    before, _ = create(stack.source, folder, silent)
+    files = {path: path.read_bytes() for path in before.rglob("*") if path.is_file()}
+    time.sleep(1.01)  # names are by the second
+
+    process = subprocess.Popen(
+        [sys.executable, "-c", HANGS_WHILE_COPYING, str(stack.root), str(folder)],
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'aggr-server'}", **stack.environ},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "half way\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait(30)
+    process.stdout.close()
+
+    assert [path for _, path in shelf.complete(folder)] == [before]
+    assert {path: path.read_bytes() for path in files} == files
+    [half] = folder.glob(".unfinished-*")
+    assert any(half.rglob("dump.rdb.gz"))
+    after, _ = create(stack.source, folder, silent)
+    assert {path.name for path in folder.iterdir()} == {before.name, after.name}
+
+
+HANGS_WHILE_COPYING = """
+import os, sys, time
+from pathlib import Path
+from scripts.backup.create import create
+from scripts.backup.native import NativeSource
+
+class Slow(NativeSource):
+    def fetch_influx(self, target):
+        target.mkdir()
+        (target / "half").write_text("half")
+        print("half way", flush=True)
+        time.sleep(600)
+
+create(Slow(Path(sys.argv[1]), os.environ, "influxd"), Path(sys.argv[2]), lambda _: None)
+"""
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
-    dump.write_bytes(data)
-    next(folder.glob("influxdb/*.meta")).unlink()
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda b: _flip(b / "redis" / "dump.rdb.gz"), "dump.rdb.gz: contents have changed"),
+        (lambda b: next(b.glob("influxdb/*.meta")).unlink(), ".meta: missing"),
+        (lambda b: (b / "freqtrade" / "user_data.tar.gz").write_bytes(b"x"), "1 bytes instead of"),
+        (lambda b: (b / "influxdb" / "more").write_text("x"), "more: does not belong to it"),
+        (lambda b: (b / "manifest.json").unlink(), "not a complete backup"),
+        (lambda b: (b / "manifest.json").write_text("{"), "manifest.json is damaged"),
+        (lambda b: (b / "manifest.json").write_text('{"format": 1}'), "has format 1"),
+    ],
+    ids=["changed", "missing", "short", "foreign", "half", "manifest", "format"],
+)
+def test_b3_a_bad_backup_is_refused_with_the_reason_before_anything_is_touched(
+    backup: Path,
+    target: NativeTarget,
+    tmp_path: Path,
+    damage: Callable[[Path], object],
+    reason: str,
+) -> None:
+    copy = tmp_path / backup.name
+    shutil.copytree(backup, copy)
+    damage(copy)
 
     with pytest.raises(BackupError) as raised:
-        restore(folder, target, _silent)
+        restore(copy, target, silent)
 
-    assert "redis/dump.rdb: contents have changed" in str(raised.value)
-    assert ".meta: missing" in str(raised.value)
+    assert reason in str(raised.value)
     assert not (tmp_path / "data").exists()
 
 
-def test_a_folder_without_manifest_is_refused(target: NativeTarget, tmp_path: Path) -> None:
-    with pytest.raises(BackupError, match="not a complete backup"):
-        restore(tmp_path, target, _silent)
+def test_b3_an_encrypted_backup_restores_with_its_key_only(
+    source: NativeSource, target: NativeTarget, tmp_path: Path
+) -> None:
+    key, other = Key.of(KEY, "a test"), Key.of(KEY[::-1], "a test")
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "influx_password").write_text("hidden")
+    options = Options(key=key, settings=(tmp_path / "secrets",))
+    folder, contents = create(source, tmp_path / "backups", silent, options)
+    assert all(name.endswith(".enc") for name in contents.files)
+
+    with pytest.raises(BackupError, match="is encrypted"):
+        restore(folder, target, silent)
+    with pytest.raises(BackupError, match="not made with this key"):
+        restore(folder, target, silent, RestoreOptions(key=other))
+    assert not (tmp_path / "data").exists()
+
+    (tmp_path / "project").mkdir()
+    asked = RestoreOptions(key=key, settings=tmp_path / "project")
+    restore(folder, target, silent, asked)
+    assert (tmp_path / "project" / "secrets" / "influx_password").read_text() == "hidden"
+
+
+def test_b3_a_changed_manifest_of_an_encrypted_backup_is_refused(
+    source: NativeSource, target: NativeTarget, tmp_path: Path
+) -> None:
+    key = Key.of(KEY, "a test")
+    folder, _ = create(source, tmp_path / "backups", silent, Options(key=key))
+    text = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text(text.replace('"redis_keys": 500', '"redis_keys": 501'))
+
+    with pytest.raises(BackupError, match="its manifest has been changed"):
+        restore(folder, target, silent, RestoreOptions(key=key))
+
+
+def test_an_encrypted_file_opens_with_openssl_alone(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "text").write_text("hello")
+    (tmp_path / "key").write_text(f"{KEY}\n")
+    Key.read(tmp_path / "key").encrypt(tmp_path / "files")
+    assert not (tmp_path / "files" / "text").exists()
+
+    cipher = ["-aes-256-ctr", "-pbkdf2", "-iter", str(ITERATIONS), "-md", "sha256"]
+    given = ["-in", str(tmp_path / "files" / "text.enc")]
+    done = subprocess.run(
+        ["openssl", "enc", "-d", *cipher, "-pass", f"file:{tmp_path / 'key'}", *given],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert done.stdout == "hello"
 
 
 def test_data_that_is_there_is_kept_unless_its_replacement_is_asked_for(
     backup: Path, target: NativeTarget
 ) -> None:
-    restore(backup, target, _silent)
+    restore(backup, target, silent)
 
     with pytest.raises(BackupError, match=r"not empty: 500 keys in Redis, 3 measurements"):
-        restore(backup, target, _silent)
-    restore(backup, target, _silent, replace=True)
+        restore(backup, target, silent)
+    restore(backup, target, silent, RestoreOptions(replace=True))
 
 
-def test_a_failed_backup_leaves_nothing_behind(source: NativeSource, tmp_path: Path) -> None:
+def test_a_failed_backup_leaves_nothing_behind(stack: Stack, tmp_path: Path) -> None:
     class Broken(NativeSource):
         def fetch_influx(self, target: Path) -> None:
             raise BackupError("influxd backup failed: connection refused")
 
-    broken = object.__new__(Broken)
-    broken.__dict__.update(source.__dict__)
-
+    broken = Broken(stack.root, stack.environ, "influxd")
     with pytest.raises(BackupError, match="connection refused"):
-        create(broken, tmp_path / "backups", _silent)
+        create(broken, tmp_path / "backups", silent)
 
     assert list((tmp_path / "backups").iterdir()) == []
 
 
-def test_remains_of_a_killed_backup_are_removed_by_the_next_one(
+def test_no_backup_is_begun_without_room_for_it(
+    source: NativeSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    monkeypatch.setattr(shelf, "SPARE_BYTES", free)
+
+    with pytest.raises(BackupError, match=r"the backup takes about [\d,]+ .* Make room"):
+        create(source, tmp_path / "backups", silent)
+
+    assert list((tmp_path / "backups").iterdir()) == []
+
+
+def test_the_room_a_backup_takes_is_not_underestimated(source: NativeSource, backup: Path) -> None:
+    size = sum(path.stat().st_size for path in backup.rglob("*") if path.is_file())
+
+    estimate = creating.estimate(source, Options(lines=True))
+
+    assert size <= estimate + shelf.SPARE_BYTES
+    assert estimate >= int(influx.stored_bytes(source.influx, DATABASE)) > 0
+
+
+def test_two_backups_into_one_folder_do_not_meet(source: NativeSource, tmp_path: Path) -> None:
+    with (
+        shelf.reserved(tmp_path),
+        pytest.raises(BackupError, match="is under way"),
+    ):
+        create(source, tmp_path, silent)
+
+
+def test_a_command_is_given_the_finished_backup(source: NativeSource, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    command = f"cp -r -t {elsewhere}"
+
+    folder, _ = create(source, tmp_path / "b", silent, Options(offsite_command=command))
+
+    assert (elsewhere / folder.name / "manifest.json").exists()
+
+
+def test_a_backup_that_could_not_be_handed_on_is_kept_and_named(
     source: NativeSource, tmp_path: Path
 ) -> None:
-    killed = tmp_path / ".unfinished-squeezeflow-20200101T000000Z"
-    killed.mkdir()
-    (killed / "half").write_text("half")
+    command = "sh -c 'echo no route; exit 7'"
+
+    with pytest.raises(OffsiteError, match="status 7: no route") as raised:
+        create(source, tmp_path, silent, Options(offsite_command=command))
+
+    assert [path for _, path in shelf.complete(tmp_path)] == [raised.value.backup]
+
+
+def test_only_the_newest_are_kept(source: NativeSource, tmp_path: Path) -> None:
+    for day in (1, 2, 3):
+        (tmp_path / shelf.name(datetime(2020, 1, day, tzinfo=UTC))).mkdir()
 
     moment = datetime.now(UTC)
-    folder, _ = create(source, tmp_path, _silent, now=moment)
+    folder, _ = create(source, tmp_path, silent, Options(keep=2), now=moment)
 
-    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    assert [path.name for _, path in shelf.complete(tmp_path)] == [
+        "squeezeflow-20200103T000000Z",
+        folder.name,
+    ]
     assert folder.name == f"squeezeflow-{moment:%Y%m%dT%H%M%SZ}"
     assert folder.stat().st_mode & 0o077 == 0
