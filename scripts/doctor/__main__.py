@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from scripts.doctor import (
@@ -107,11 +107,6 @@ def _run(check: Check, site: Site, into: list[Finding], group: str) -> None:
         into.append(
             Group(group).warn("doctor", f"could not look: {reason}", "report this as an error")
         )
-
-
-def preflight(site: Site) -> Sequence[Finding]:
-    """What of the machine is worth saying before a start."""
-    return [f for f in machine.check(site) if f.state in ("warn", "fail")]
 
 
 if __name__ == "__main__":

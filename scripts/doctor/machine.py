@@ -58,7 +58,9 @@ def _system() -> Finding:
 
 
 def _cores() -> Finding:
-    cores = len(os.sched_getaffinity(0))
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     if cores < LEAST_CORES:
         return _group.warn("cores", str(cores), f"{LEAST_CORES} carry the demo, {FULL_CORES} all")
     if cores < FULL_CORES:
@@ -67,7 +69,11 @@ def _cores() -> Finding:
 
 
 def _memory(proc: Path = PROC) -> Iterator[Finding]:
-    total, free = memory(proc)
+    try:
+        total, free = memory(proc)
+    except (OSError, LookupError, ValueError) as error:
+        yield _group.note("memory", f"not known: {error}")
+        return
     found = f"{total / GB:.1f} GB"
     if total < LEAST_MEMORY:
         yield _group.warn("memory", found, "4 GB carry the demo, 16 GB all exchanges")

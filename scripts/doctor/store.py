@@ -15,7 +15,7 @@ from scripts.doctor.stack import containers, supervised
 MB = 10**6
 OLD_BACKUP_H = 26.0
 FULL_SHARE = 0.80
-BACK_UP = "./scripts/backup_volumes.sh"
+EACH_DAY = "./scripts/backup_volumes.sh; COMPOSE_PROFILES=backup in .env makes one each day"
 _INFO = 'REDISCLI_AUTH="$(cat /run/secrets/redis_password)" exec redis-cli INFO'
 
 _group = Group("Data")
@@ -122,11 +122,11 @@ def _backup(site: Site) -> Iterator[Finding]:
         age_h = (time.time() - made_s) / 3600
         found = f"{age_h:.0f} h ago, in {folder}"
         if age_h > OLD_BACKUP_H:
-            yield _group.warn("backup", found, f"{BACK_UP}, each day by a timer")
+            yield _group.warn("backup", found, EACH_DAY)
         else:
             yield _group.ok("backup", found)
     elif (site.local / "live").is_dir() or _live_containers(site):
-        yield _group.warn("backup", f"none in {folder}", f"{BACK_UP}, each day by a timer")
+        yield _group.warn("backup", f"none in {folder}", EACH_DAY)
     else:
         yield _group.ok("backup", "none, and nothing to lose yet")
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from types import ModuleType, TracebackType
 
-from scripts.stack import browser, native
+from scripts.stack import browser, dotenv, native, retired
 from scripts.stack.progress import Progress
 from scripts.stack.running import Options, Running, StackError, Started
 
@@ -81,6 +81,7 @@ def _up(chosen: argparse.Namespace) -> int:
         mode="docker" if _use_containers(chosen) else "native",
     )
     progress = Progress()
+    _warn(progress)
     started: Started = _way(options.mode).up(options, progress)
     if started.fresh:
         started.start_seconds = progress.seconds
@@ -94,6 +95,18 @@ def _up(chosen: argparse.Namespace) -> int:
         result = check(started, options, progress)
     _explain(started.stack)
     return result
+
+
+def _warn(progress: Progress) -> None:
+    """Say what does not keep the stack from starting, but is not as it should be."""
+    from scripts.doctor import machine
+    from scripts.doctor.site import examine
+
+    for line in retired.lines(dotenv.read(ROOT / ".env")):
+        progress.say("settings", line)
+    for finding in machine.check(examine(ROOT)):
+        if finding.state in ("warn", "fail"):
+            progress.say(finding.name, f"{finding.found}; {finding.remedy}")
 
 
 class _Guard:
