@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from aggr_server.env import load
-from scripts.stack import compose, dotenv, images, ports, secret_files
+from scripts.stack import compose, dotenv, images, keeper, ports, secret_files
 from scripts.stack.compose import Container, Project
 from scripts.stack.environment import reachable, simulator_url
 from scripts.stack.progress import Progress
@@ -141,6 +141,7 @@ def up(options: Options, progress: Progress) -> Started:
             kind = "demo" if stack.demo else "live stack"
             raise StackError(f"The {kind} is running. Stop it first: ./scripts/down.sh")
         if all(state == "healthy" for state in stack.states().values()):
+            keeper.ensure(stack.project)
             return Started(stack, fresh=False)
     stack = _stack(options.root, options.demo)
     if folders := stack.project.elsewhere():
@@ -160,6 +161,7 @@ def up(options: Options, progress: Progress) -> Started:
         progress.say("stack", "stopping what was started")
         stack.stop()
         raise
+    keeper.ensure(stack.project)
     return Started(stack, fresh=True, start_seconds=time.monotonic() - began)
 
 

@@ -37,9 +37,14 @@ SOCKET = "/var/run/docker.sock"
 # It changes owners and sees folders that belong to others; it ends before anything else starts and
 # has no network.
 CAPABILITIES = {"volume-init": ["CHOWN", "DAC_READ_SEARCH"]}
+NETWORK_MODES = {
+    "volume-init": ("none",),
+    # InfluxDB's backup protocol knows no login and is spoken inside its container only.
+    "backup": ("service:aggr-influx",),
+}
 DATABASES = ("redis", "aggr-influx")
-# What may call out: exchanges, channels of messages, an outside dead-man switch, a place offsite.
-OUTWARD = {"aggr-server", "strategy-runner", "freqtrade", "oi-tracker", "system-monitor", "backup"}
+# What may call out: to exchanges, channels of messages and an outside dead-man switch.
+OUTWARD = {"aggr-server", "strategy-runner", "freqtrade", "oi-tracker", "system-monitor"}
 SECRETS_OF_OTHERS = {"freqtrade_exchange_key", "freqtrade_exchange_secret"}
 
 
@@ -112,7 +117,7 @@ def test_no_process_gains_privileges_and_the_engines_own_profiles_stay_on(name: 
 def test_nothing_is_privileged_or_shares_a_namespace_or_a_device_with_the_host(name: str) -> None:
     for service, definition in each(name):
         assert not definition.get("privileged"), service
-        assert definition.get("network_mode") in (None, "none"), service
+        assert definition.get("network_mode") in (None, *NETWORK_MODES.get(service, ())), service
         for key in ("pid", "ipc", "uts", "userns_mode", "cgroup", "devices", "device_cgroup_rules"):
             assert key not in definition, (service, key)
 
