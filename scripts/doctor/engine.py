@@ -12,7 +12,7 @@ from typing import Any
 from scripts.doctor import machine
 from scripts.doctor.findings import Finding, Group
 from scripts.doctor.site import Site, output
-from scripts.stack.compose import OLDEST_COMPOSE
+from scripts.stack.compose import OLDEST_COMPOSE, Project
 
 OLDEST_ENGINE = (20, 10)
 DRIVERS = ("overlay2", "overlayfs", "btrfs", "zfs")
@@ -42,7 +42,10 @@ def check(site: Site) -> Iterator[Finding]:
         yield _unreachable("; ".join(errors))
         return
     yield _engine(info)
-    yield _compose()
+    compose = _compose()
+    yield compose
+    if compose.state == "ok":
+        yield _files(site)
     yield from _daemon(info, _read(DAEMON_FILE))
     if folder := info.get("DockerRootDir"):
         yield machine.disk(_group, folder, machine.existing(Path(folder)))
@@ -80,6 +83,30 @@ def _compose() -> Finding:
     if numbers(version) < OLDEST_COMPOSE:
         return _group.fail("compose", version, remedy)
     return _group.ok("compose", version)
+
+
+def _files(site: Site) -> Finding:
+    """The Compose files that would be used, and whether the machine holds what they allow."""
+    project = Project(site.root, demo=False, environ={})
+    try:
+        config = json.loads(
+            output(*project.command("config", "--format", "json"), folder=site.root)
+        )
+    except (OSError, ValueError) as error:
+        return _group.fail("files", str(error), "correct COMPOSE_FILE, .env or the file it names")
+    limits = sum(_limit(service) for service in config["services"].values())
+    total, _ = machine.memory()
+    found = f"limits of {limits / machine.GB:.1f} GB of memory"
+    if limits > total:
+        return _group.note("files", f"{found}, more than there is: enough for few symbols")
+    return _group.ok("files", found)
+
+
+def _limit(service: Mapping[str, Any]) -> int:
+    """Bytes that all replicas of a service may take together."""
+    deploy = service.get("deploy") or {}
+    limit = ((deploy.get("resources") or {}).get("limits") or {}).get("memory", 0)
+    return int(limit) * int(deploy.get("replicas") or 1)
 
 
 def numbers(version: str) -> tuple[int, int]:

@@ -9,10 +9,16 @@ from collections.abc import Iterator
 from scripts.doctor.findings import Finding, Group
 from scripts.doctor.site import Site
 from scripts.doctor.stack import is_up
+from scripts.stack.compose import engine_answers
 from scripts.stack.running import StackError
 
 _PORT = re.compile(r"^#(\w*PORT)=(\d+)$", re.MULTILINE)
-_OTHERS = ("SIMULATOR_PORT", "CHRONOGRAF_PORT", "FREQTRADE_UI_PORT")
+_CONTAINERS = (
+    ("freqtrade-ui", "FREQTRADE_UI_PORT", "8081"),
+    ("aggr-chronograf", "CHRONOGRAF_PORT", "8885"),
+)
+"""Service, setting and default of what runs as containers only."""
+_OTHERS = ("SIMULATOR_PORT", *(setting for _, setting, _ in _CONTAINERS))
 """Of the demo, or of containers alone."""
 
 _group = Group("Ports")
@@ -34,9 +40,17 @@ def _known(site: Site) -> Iterator[Finding]:
     from scripts.stack.settings import StackSettings
 
     try:
-        needs = services.ports(load(StackSettings, site.environ), demo=False)
+        settings = load(StackSettings, site.environ)
+        needs = services.ports(settings, demo=False)
+        if engine_answers():
+            needs += [
+                ports.Need(
+                    name, settings.bind_address, int(site.setting(setting, default)), setting
+                )
+                for name, setting, default in _CONTAINERS
+            ]
         ports.require_free(needs)
-    except SettingsError:
+    except (SettingsError, ValueError):
         yield _group.note("ports", "not checked: correct the settings first")
     except StackError as error:
         for line in str(error).splitlines():

@@ -75,11 +75,12 @@ def examine(root: Path, *, offline: bool = False) -> Site:
     return Site(root, written, packages, offline)
 
 
-def output(*command: str, timeout_s: float = COMMAND_TIMEOUT_S) -> str:
+def output(*command: str, timeout_s: float = COMMAND_TIMEOUT_S, folder: Path | None = None) -> str:
     """What a program writes. Raises `OSError` if it is not there, fails or takes too long."""
     try:
         done = subprocess.run(
             command,
+            cwd=folder,
             capture_output=True,
             text=True,
             errors="replace",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from scripts.doctor import logs
+from scripts.doctor.files import foreign_owner
 from scripts.doctor.findings import Finding, Group
 from scripts.doctor.site import Site, output
 from scripts.stack.layout import Layout
@@ -60,6 +62,13 @@ def containers(site: Site) -> list[dict[str, Any]]:
 
 
 def _native(site: Site) -> Iterator[Finding]:
+    run = Layout(site.root, demo=False).run
+    if run.exists() and not os.access(run, os.X_OK):
+        owner = foreign_owner(run)
+        yield _group.fail(
+            "supervisor", f"belongs to {owner}", f"sudo -u {owner} ./scripts/doctor.sh"
+        )
+        return
     if not supervised(site):
         if site.state() is not None:
             yield _group.fail(
@@ -78,7 +87,7 @@ def _native(site: Site) -> Iterator[Finding]:
         stack = native.running(site.root)
         states = stack.states() if stack else {}
     except StackError as error:
-        yield _group.fail("supervisor", str(error), "sudo -u that user ./scripts/doctor.sh")
+        yield _group.fail("supervisor", str(error), "./scripts/down.sh, then ./scripts/up.sh")
         return
     for name, state in states.items():
         path = Layout(site.root, demo=False).log / f"{name}.log"

@@ -176,10 +176,11 @@ def _carry_out(plan: Plan, *, force: bool) -> int:
     """Stop, then delete. A trade may be opened up to the very moment of the stop."""
     if not force:
         _require_flat(plan)
-    if supervised(plan.site):
+    if (plan.site.local / "venv" / "bin" / "python").exists():
+        # Ends besides what watches over the containers, which would start them anew.
         _down(plan.site.root)
     if plan.held:
-        engine.stop(plan.held)
+        engine.stop(engine.holdings(plan.site.root))
         plan = replace(plan, held=engine.holdings(plan.site.root))
     if not force:
         _require_flat(plan)

@@ -23,6 +23,11 @@ INFO = {
     "SecurityOptions": ["name=seccomp,profile=builtin"],
     "DockerRootDir": "/",
 }
+CONFIG = """{"services": {
+    "redis": {"deploy": {"resources": {"limits": {"memory": "1000000000"}}}},
+    "runner": {"deploy": {"replicas": 2, "resources": {"limits": {"memory": "500000000"}}}},
+    "page": {}
+}}"""
 DAEMON = {"log-opts": {"max-size": "10m"}}
 
 
@@ -33,7 +38,10 @@ def examined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(machine, "disk", lambda group, *_: group.ok("disk", ""))
 
     def look(
-        info: dict[str, Any] | str, compose: str = "2.39.1", daemon: object = DAEMON
+        info: dict[str, Any] | str,
+        compose: str = "2.39.1",
+        daemon: object = DAEMON,
+        config: str = CONFIG,
     ) -> dict[str, Finding]:
         said = json.dumps(info) if isinstance(info, dict) else ""
         (tmp_path / "info").write_text(said)
@@ -41,9 +49,11 @@ def examined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         (tmp_path / "daemon.json").write_text(
             daemon if isinstance(daemon, str) else json.dumps(daemon)
         )
+        (tmp_path / "config").write_text(config)
         command = tmp_path / "docker"
         command.write_text(
             "#!/bin/sh\n"
+            f'if [ "$2" = --project-directory ]; then exec cat {tmp_path}/config; fi\n'
             f'if [ "$1" = compose ]; then {f"echo {compose}" if compose else "exit 1"}; exit; fi\n'
             f"cat {tmp_path}/reason >&2; test -s {tmp_path}/info && cat {tmp_path}/info\n"
         )
@@ -116,3 +126,17 @@ def test_a_daemon_that_allows_too_few_files_is_told(examined: Any) -> None:
 
 def test_a_broken_file_of_the_daemon_is_told(examined: Any) -> None:
     assert examined(INFO, daemon="{")["daemon.json"].state == "warn"
+
+
+@pytest.mark.parametrize(("total", "state"), [(2_000_000_000, "ok"), (1_999_999_999, "note")])
+def test_all_limits_together_are_held_against_the_memory_there_is(
+    examined: Any, monkeypatch: pytest.MonkeyPatch, total: int, state: str
+) -> None:
+    monkeypatch.setattr(machine, "memory", lambda: (total, total))
+    found = examined(INFO)["files"]
+    assert found.state == state
+    assert "2.0 GB" in found.found
+
+
+def test_compose_files_that_cannot_be_read_fail(examined: Any) -> None:
+    assert examined(INFO, config="no such file")["files"].state == "fail"

@@ -10,6 +10,7 @@ import pytest
 
 from scripts.doctor import stack
 from scripts.doctor.site import Site
+from scripts.stack import native
 
 OLD = time.time() - 2 * stack.RECENT_S
 
@@ -115,3 +116,36 @@ def test_a_stack_that_ended_by_itself_fails_with_the_last_errors(
     assert found.keys() == {"supervisor", "freqtrade"}
     assert found["supervisor"].state == "fail"
     assert "x - ERROR - no key" in found["freqtrade"].found
+
+
+def test_a_local_process_that_is_not_well_is_told_with_its_last_error(
+    no_engine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stack:
+        def states(self) -> dict[str, str]:
+            return {"redis": "healthy", "freqtrade": "keeps ending", "oi-tracker": "no answer"}
+
+    monkeypatch.setattr(stack, "supervised", lambda _: True)
+    monkeypatch.setattr(native, "running", lambda _: Stack())
+    (tmp_path / ".local/log").mkdir(parents=True)
+    (tmp_path / ".local/log/freqtrade.log").write_text("x - ERROR - no key\nbye\n")
+    (tmp_path / ".local/log/redis.log").write_text("lvl=error long ago\n")
+    found = {f.name: f for f in stack.check(Site(tmp_path))}
+    assert {name: f.state for name, f in found.items()} == {
+        "redis": "ok",
+        "freqtrade": "fail",
+        "oi-tracker": "fail",
+    }
+    assert found["freqtrade"].found == "keeps ending\nx - ERROR - no key"
+    assert found["oi-tracker"].found == "no answer"
+    assert ".local/log/freqtrade.log" in found["freqtrade"].remedy
+
+
+def test_the_stack_of_another_user_is_named(
+    no_engine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".local/run").mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(stack, "foreign_owner", lambda _: "trader")
+    (found, *_) = stack.check(Site(tmp_path))
+    assert (found.state, found.remedy) == ("fail", "sudo -u trader ./scripts/doctor.sh")
