@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 
 from aggr_server.env import SettingsError, load
-from scripts.backup import create, restore, selftest
+from scripts.backup import jobs, restore
 from scripts.backup.arguments import parser
 from scripts.backup.container import ContainerSource, ContainerTarget
-from scripts.backup.manifest import BackupError, Counts
+from scripts.backup.manifest import BackupError
 from scripts.backup.native import NativeSource, NativeTarget
 from scripts.backup.offsite import OffsiteError
 from scripts.backup.place import Source, Target
 from scripts.backup.seal import Key
-from scripts.stack import containers, debian, dotenv, native, secret_files
+from scripts.stack import containers, dotenv, native, secret_files
 from scripts.stack.compose import engine_answers
 from scripts.stack.progress import Progress
 from scripts.stack.running import StackError
@@ -27,8 +25,6 @@ from scripts.stack.settings import merged
 from services.core.settings import BackupSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-ONLY_HERE_EXIT = 3
-"""The backup is complete; handing it on failed."""
 
 
 def main(arguments: list[str]) -> int:
@@ -39,7 +35,7 @@ def main(arguments: list[str]) -> int:
         {"create": _create, "restore": _restore, "test": _test}[chosen.command](chosen, progress)
     except OffsiteError as error:
         print(error, file=sys.stderr)
-        return ONLY_HERE_EXIT
+        return jobs.ONLY_HERE_EXIT
     except (BackupError, StackError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -50,42 +46,31 @@ def main(arguments: list[str]) -> int:
 
 
 def _create(chosen: argparse.Namespace, progress: Progress) -> None:
-    if chosen.here:
-        environ: Mapping[str, str] = os.environ
-        source: Source = NativeSource(ROOT, environ, _influxd())
-        demo = False
-    else:
-        source, environ, demo = _running()
+    source, environ, demo = _running()
     settings = _settings(environ)
-    keep = chosen.keep if chosen.keep is not None else settings.backup_keep
-    options = create.Options(
-        lines=chosen.lines or settings.backup_lines,
-        keep=keep,
-        keep_days=settings.backup_keep_days,
-        key=_key(chosen, settings),
-        offsite_command=settings.backup_offsite_command,
-        settings=tuple(path for path in (ROOT / ".env", ROOT / "secrets") if path.exists()),
-    )
-    into = ROOT / settings.backup_dir / "demo" if demo else ROOT / settings.backup_dir
-    into = chosen.folder.absolute() if chosen.folder else into
+    usual = ROOT / settings.backup_dir / "demo" if demo else ROOT / settings.backup_dir
+    into = chosen.folder.absolute() if chosen.folder else usual
     try:
-        folder, contents = create.create(
-            source, into, lambda text: progress.say("backup", text), options
+        folder = jobs.back_up(
+            source,
+            ROOT,
+            into,
+            settings,
+            progress.say,
+            key=_key(chosen, settings),
+            keep=chosen.keep,
+            lines=chosen.lines,
         )
     except OffsiteError as error:
         print(error.backup)
         raise
-    size = sum(size for size, _ in contents.files.values())
-    progress.say(
-        "backup", f"{_total(contents.counts)} values, {contents.redis_keys} keys, {size:,} bytes"
-    )
     print(folder)
 
 
 def _running() -> tuple[Source, Mapping[str, str], bool]:
     """What runs, its settings, and whether it is the demo, which must not push out real backups."""
     if stack := native.running(ROOT):
-        return NativeSource(ROOT, stack.environ, _influxd()), stack.environ, stack.demo
+        return NativeSource(ROOT, stack.environ, jobs.influxd(ROOT)), stack.environ, stack.demo
     if engine_answers() and (inside := containers.running(ROOT)):
         database = inside.environ.get("INFLUX_DATABASE") or "significant_trades"
         return ContainerSource(inside.project, database), inside.environ, inside.demo
@@ -109,21 +94,15 @@ def _restore(chosen: argparse.Namespace, progress: Progress) -> None:
     )
     progress.say(
         "restore",
-        f"complete: {_total(contents.counts)} values of before {contents.created} are there, "
+        f"complete: {jobs.total(contents.counts)} values of before {contents.created} are there, "
         f"after {monotonic() - began:.0f} s",
     )
 
 
 def _test(chosen: argparse.Namespace, progress: Progress) -> None:
-    settings = _settings(os.environ if chosen.here else None)
-    folder = ROOT / settings.backup_dir
-    selftest.test(
-        (chosen.backup or selftest.newest(folder)).absolute(),
-        folder,
-        _programs(),
-        _key(chosen, settings),
-        lambda text: progress.say("self-test", text),
-    )
+    settings = _settings()
+    folder, key = ROOT / settings.backup_dir, _key(chosen, settings)
+    jobs.test(chosen.backup, folder, jobs.programs(ROOT), progress.say, key=key)
 
 
 def _settings(environ: Mapping[str, str] | None = None) -> BackupSettings:
@@ -136,9 +115,7 @@ def _settings(environ: Mapping[str, str] | None = None) -> BackupSettings:
 
 
 def _key(chosen: argparse.Namespace, settings: BackupSettings) -> Key | None:
-    if chosen.key_file:
-        return Key.read(chosen.key_file)
-    return Key.of(settings.backup_key, "BACKUP_KEY") if settings.backup_key else None
+    return Key.read(chosen.key_file) if chosen.key_file else jobs.key_of(settings)
 
 
 def _target(chosen: argparse.Namespace) -> Target:
@@ -153,25 +130,7 @@ def _target(chosen: argparse.Namespace) -> Target:
     if native.running(ROOT) and not chosen.into:
         raise BackupError("The stack is running. Stop it first: ./scripts/down.sh")
     folder = ROOT / ".local" / (chosen.into or "live")
-    return NativeTarget(folder, folder / "freqtrade", _programs())
-
-
-def _programs() -> debian.Programs:
-    programs = debian.find(ROOT / ".local")
-    if programs is None:
-        raise BackupError(
-            "influxd and redis-server are neither in PATH nor in .local. Install them: "
-            "apt-get install influxdb redis-server"
-        )
-    return programs
-
-
-def _influxd() -> str:
-    return shutil.which("influxd") or _programs().influxd
-
-
-def _total(counts: Counts) -> str:
-    return f"{sum(number for fields in counts.values() for number in fields.values()):,}"
+    return NativeTarget(folder, folder / "freqtrade", jobs.programs(ROOT))
 
 
 if __name__ == "__main__":

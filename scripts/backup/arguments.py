@@ -14,13 +14,14 @@ def parser() -> argparse.ArgumentParser:
     _restore(
         commands.add_parser("restore", prog="restore_volumes.sh", description=_restore.__doc__)
     )
-    _test(commands.add_parser("test", prog="backup test", description=_test.__doc__))
+    _test(commands.add_parser("test", prog="backup_volumes.sh --test", description=_test.__doc__))
     return top
 
 
 def _create(make: argparse.ArgumentParser) -> None:
     """Back up the databases, freqtrade and the collector of the running stack. Prints the folder
-    of the backup. Ends with status 3 if that is complete but could not be handed on."""
+    of the backup. Ends with status 3 if that is complete but could not be handed on.
+    With --test as its first word it tests the newest backup instead."""
     make.add_argument(
         "folder", nargs="?", type=Path, metavar="DIR", help="left out: BACKUP_DIR, or ./backups"
     )
@@ -32,7 +33,6 @@ def _create(make: argparse.ArgumentParser) -> None:
     )
     make.add_argument("--lines", action="store_true", help="InfluxDB as line protocol too")
     _key_file(make, "encrypt with the key in FILE")
-    make.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
 
 
 def _restore(put: argparse.ArgumentParser) -> None:
@@ -62,7 +62,6 @@ def _test(test: argparse.ArgumentParser) -> None:
     """Restore a backup into scratch servers and compare what they hold with its manifest."""
     test.add_argument("backup", nargs="?", type=Path, metavar="BACKUP", help="left out: the newest")
     _key_file(test, "decrypt with the key in FILE")
-    test.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
 
 
 def _key_file(command: argparse.ArgumentParser, text: str) -> None:

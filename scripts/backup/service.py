@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable
 from aggr_server.log import kv
 from scripts.backup import selftest, shelf
+from scripts.backup.jobs import ONLY_HERE_EXIT
 from services.core import alerts, names, service
 from services.core.clients import redis_client
 from services.core.points import line
@@ -37,7 +38,6 @@ LIMIT_S = 12 * 3600.0
 UNREACHABLE_S = 300.0
 """This container lives in InfluxDB's network, which a restart of InfluxDB replaces: only a start
 of its own brings it into the new one."""
-ONLY_HERE_EXIT = 3
 NICE = 10
 
 Level = Literal["info", "warning", "critical"]
@@ -138,7 +138,7 @@ class Scheduler:
     async def _run(self, what: str) -> tuple[int, str]:
         """A process of its own, in a group of its own, that gives way to all others."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "scripts.backup", what, "--here",
+            sys.executable, "-m", "scripts.backup.here", what,
             cwd=ROOT, env=self._environ, stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
             start_new_session=True,

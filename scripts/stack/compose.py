@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -57,7 +58,9 @@ class Project:
     def name(self) -> str:
         """Name of the project, in front of its volumes' and replicas' names."""
         if self.scratch:
-            return f"squeezeflow-{self.scratch}"
+            # Of this clone: another on this host may have a scratch copy of the same name.
+            clone = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]
+            return f"squeezeflow-{self.scratch}-{clone}"
         return "squeezeflow-demo" if self.demo else "squeezeflow"
 
     def run(self, *arguments: str, timeout_s: float = 600, given: str = "") -> str:

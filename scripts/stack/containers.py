@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from aggr_server.env import load
-from scripts.stack import compose, dotenv, images, keeper, ports, secret_files
+from scripts.stack import backup_folder, compose, dotenv, images, keeper, ports, secret_files
 from scripts.stack.compose import Container, Project
 from scripts.stack.environment import reachable, simulator_url
 from scripts.stack.progress import Progress
@@ -223,6 +223,7 @@ def _prepare(project: Project, config: Mapping[str, Any], progress: Progress) ->
                     f"The data folder {device} cannot be created: {error.strerror}. Create it as "
                     "root, or set SQUEEZEFLOW_DATA in .env to a folder of yours."
                 ) from error
+    backup_folder.hand_over(config)
     if project.demo:
         progress.say("demo", "removing what an earlier demo left")
         _remove(project)

@@ -29,6 +29,7 @@ CLIENTS = (
     "system-monitor",
     "health-monitor",
     "simulator",
+    "backup",
 )
 USERS: Mapping[str, tuple[str, ...]] = {
     "redis_password": ("redis", "freqtrade", *CLIENTS),

@@ -55,7 +55,7 @@ def test_one_sick_replica_makes_the_service_sick() -> None:
         ),
         (
             Project(ROOT, False, {}, "scratch"),
-            "squeezeflow-scratch",
+            "squeezeflow-scratch-5a37d054",
             ["docker-compose.yml", "docker/compose.scratch.yml"],
         ),
     ],
@@ -80,6 +80,13 @@ def test_ports_are_asked_for_where_compose_publishes_them() -> None:
     assert published(config) == {("redis", 6379): "127.0.0.1:6400"}
     [need] = needs(config)
     assert (need.host, need.port, need.setting) == ("127.0.0.1", 6400, "REDIS_PORT")
+
+
+def test_scratch_copies_of_two_clones_do_not_meet() -> None:
+    here, there = (Project(Path(root), False, {}, "scratch").name for root in ("/a", "/b"))
+
+    assert here != there
+    assert here.startswith("squeezeflow-scratch-")
 
 
 @pytest.mark.parametrize("version", ["1.29.2", "2.23.3", "weird"])
