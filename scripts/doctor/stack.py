@@ -20,6 +20,7 @@ PROJECTS = ("squeezeflow", "squeezeflow-demo")
 LOG_LINES = "200"
 RECENT_S = 86_400.0
 START = "./scripts/up.sh"
+OUT_OF_MEMORY = "killed: it took more memory than its limit"
 
 _group = Group("Services")
 
@@ -117,11 +118,19 @@ def _containers(site: Site) -> Iterator[Finding]:
             or logs.last_line(log)
             or logs.last_line(probe[-1].get("Output", ""))
         )
-        remedy = f"docker compose logs {name}; {START} starts what is not up"
         if state == "starting":
             yield _group.note(name, f"{state}\n{said}" if said else state)
         else:
+            remedy = _mending(container["Name"].lstrip("/"), state)
             yield _group.fail(name, f"{state}\n{said}" if said else state, remedy)
+
+
+def _mending(container: str, state: str) -> str:
+    """What brings a container back. Compose itself leaves one that is unhealthy alone."""
+    if state == OUT_OF_MEMORY:
+        return f"raise its limit in docker-compose.override.yml, then {START}"
+    anew = f"docker restart {container}" if state == "unhealthy" else START
+    return f"docker logs {container} tells why; {anew}"
 
 
 def verdict(state: dict[str, Any]) -> str:
@@ -129,7 +138,7 @@ def verdict(state: dict[str, Any]) -> str:
     if state["Status"] == "running":
         return str((state.get("Health") or {}).get("Status") or "healthy")
     if state.get("OOMKilled"):
-        return "killed: it took more memory than its limit"
+        return OUT_OF_MEMORY
     if state["Status"] == "exited":
         return f"ended with status {state['ExitCode']}" if state["ExitCode"] else "healthy"
     return str(state["Status"])

@@ -53,7 +53,7 @@ def test_an_env_that_is_no_text_is_told(site: Site) -> None:
 def test_an_env_with_secrets_is_for_its_owner_alone(site: Site) -> None:
     path = site.root / ".env"
     path.write_text("PORT=3000\nREDIS_PASSWORD=x\n")
-    path.chmod(0o644)
+    path.chmod(0o640)
     (found,) = wrong(site)
     assert "REDIS_PASSWORD" in found.found
     assert "PORT," not in found.found
@@ -63,7 +63,7 @@ def test_an_env_with_secrets_is_for_its_owner_alone(site: Site) -> None:
 
 
 def test_an_open_folder_of_secrets_fails(site: Site) -> None:
-    (site.root / "secrets").chmod(0o755)
+    (site.root / "secrets").chmod(0o750)
     (found,) = wrong(site)
     assert (found.state, found.remedy) == ("fail", "chmod 700 secrets")
 

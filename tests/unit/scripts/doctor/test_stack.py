@@ -18,6 +18,7 @@ OLD = time.time() - 2 * stack.RECENT_S
 def container(root: Path, service: str, **state: Any) -> dict[str, Any]:
     return {
         "Id": service,
+        "Name": f"/squeezeflow-{service}",
         "State": {"Status": "running", "Running": True, "ExitCode": 0, **state},
         "Config": {
             "Labels": {
@@ -76,7 +77,17 @@ def test_an_unhealthy_container_is_told_with_its_last_error(
     found = {f.name: f for f in stack.check(Site(tmp_path))}
     assert {name: f.state for name, f in found.items()} == {"redis": "ok", "aggr-server": "fail"}
     assert found["aggr-server"].found == "unhealthy\nlevel=ERROR disk full"
-    assert "docker compose logs aggr-server" in found["aggr-server"].remedy
+    assert "docker restart squeezeflow-aggr-server" in found["aggr-server"].remedy
+
+
+def test_what_ran_out_of_memory_is_not_just_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    state = {"Status": "exited", "Running": False, "ExitCode": 137, "OOMKilled": True}
+    fake_docker(tmp_path, [container(tmp_path, "strategy-runner", **state)], "")
+    (found,) = stack.check(Site(tmp_path))
+    assert "raise its limit" in found.remedy
 
 
 def test_what_the_health_check_said_stands_in_for_an_empty_log(

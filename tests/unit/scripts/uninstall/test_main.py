@@ -24,7 +24,7 @@ case "$1 $2" in
 "system df") exec cat sizes ;;
 "image ls") exec cat images ;;
 "service ls") exec cat services ;;
-"exec "* | "run "*) cat > sent; cat pairs; read -r status < status; exit "$status" ;;
+"exec "* | "run "*) cat > sent; echo "$1" >> asked; cat pairs; read -r status < status; exit "$status" ;;
 *)
     echo "$@" >> done
     if [ "$1" = stop ]; then cat opened >> pairs; fi
@@ -82,7 +82,14 @@ class Machine:
 
     def done(self) -> list[str]:
         """What the engine was told to do."""
-        path = self._bin / "done"
+        return self._noted("done")
+
+    def asked(self) -> list[str]:
+        """How freqtrade's database was looked into: in its container, or in one of its own."""
+        return self._noted("asked")
+
+    def _noted(self, name: str) -> list[str]:
+        path = self._bin / name
         return path.read_text().splitlines() if path.exists() else []
 
     def trade(self) -> None:
@@ -154,6 +161,7 @@ def test_open_trades_of_a_container_hold_it_back_running_or_not(
     machine.hold(pairs=["ETH/USDT:USDT"], **({} if running else {"containers": []}))
     assert uninstall.main(["--yes"]) == 1
     assert "ETH/USDT:USDT" in capsys.readouterr().err
+    assert machine.asked() == ["exec" if running else "run"]
     assert machine.untouched()
 
 
