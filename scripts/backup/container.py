@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import subprocess
 import tarfile
-import tempfile
 import time
 from pathlib import Path
 from typing import IO, Any
 
-from scripts.backup import collector, freqtrade, lines
+from scripts.backup import collector, freqtrade, line_file
 from scripts.backup.manifest import BackupError
 from scripts.backup.redis_files import AOF_MANIFEST, save
 from scripts.stack.compose import Project
@@ -30,12 +28,6 @@ _REDIS = 'REDISCLI_AUTH="$(cat /run/secrets/redis_password)" exec redis-cli --ra
 _INFLUX = (
     'export INFLUX_PASSWORD="$(cat /run/secrets/influx_password)"; '
     'exec influx -format json -precision "$2" -execute "$1"'
-)
-_LINES_PUT = (
-    f'rm -rf {INFLUX_SCRATCH}; trap "rm -rf {INFLUX_SCRATCH}" EXIT; mkdir {INFLUX_SCRATCH}; '
-    f"cat > {INFLUX_SCRATCH}/points.gz; "
-    'export INFLUX_PASSWORD="$(cat /run/secrets/influx_password)"; '
-    f"influx -import -compressed -precision ns -path {INFLUX_SCRATCH}/points.gz >&2"
 )
 _INFLUX_FETCH = (
     f'rm -rf {INFLUX_SCRATCH}; trap "rm -rf {INFLUX_SCRATCH}" EXIT; '
@@ -243,16 +235,11 @@ class ContainerTarget(_Containers):
         self._run("run", "--rm", "--no-deps", "-T", "influx-init")
 
     def put_lines(self, path: Path, database: str, policy: str) -> None:
-        """Import a file of line protocol with InfluxDB's own client."""
-        with tempfile.TemporaryFile() as file:
-            with gzip.GzipFile(fileobj=file, mode="wb") as packed:
-                packed.write(b"# DML\n")
-                packed.write(f"# CONTEXT-DATABASE: {database}\n".encode())
-                packed.write(f"# CONTEXT-RETENTION-POLICY: {policy}\n".encode())
-                for points in lines.batches(path):
-                    packed.write(points)
-            file.seek(0)
-            self._inside("aggr-influx", _LINES_PUT, stdin=file)
+        """Write a file of line protocol from a container beside InfluxDB."""
+        source = Path(line_file.__file__).read_text(encoding="utf-8")
+        command = ("python3", "-c", source, database, policy)
+        with path.open("rb") as file:
+            self._beside("influx-init", *command, stdin=file)
 
     def put_freqtrade(self, archive: Path) -> None:
         """Unpack freqtrade's folder into its volume."""

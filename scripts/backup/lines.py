@@ -1,7 +1,8 @@
 """The second format: InfluxDB's points as compressed line protocol, one file per measurement.
 
 Any InfluxDB and many other databases read it, without our programs too:
-`influx -import -compressed -precision ns -path FILE`.
+`influx -import -compressed -precision ns -path FILE`, unless a text in it holds a line feed, which
+that program takes for the end of a point.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
+from scripts.backup import line_file
 from scripts.backup.influx import Query, series
 from scripts.backup.manifest import BackupError, Policy
 
 SUFFIX = ".lp.gz"
-BATCH_LINES = 5_000
 SHORTEST_WINDOW = timedelta(minutes=10)
 _WINDOWS_PER_SHARD = 24
 
@@ -29,41 +30,47 @@ def export(query: Query, database: str, policies: tuple[Policy, ...], before: st
     total = 0
     windows = _windows(query, database)
     for policy in policies:
+        spans = [
+            (start, min(end, before))
+            for start, end in windows.get(policy.name, ())
+            if start < before
+        ]
         for measurement in sorted(_measurements(query, database, policy.name)):
-            source = f'"{database}"."{policy.name}".{_quoted(measurement)}'
-            types = _types(query, database, policy.name, measurement)
             path = to / f"{policy.name}.{_file_name(measurement)}{SUFFIX}"
-            with gzip.open(path, "wt", encoding="utf-8", compresslevel=6) as file:
-                file.write(_head(database, policy))
-                for start, end in windows.get(policy.name, ()):
-                    statement = (
-                        f"SELECT * FROM {source} WHERE time >= '{start}' AND time < "
-                        f"'{min(end, before)}' GROUP BY *"
-                    )
-                    for one in series(query(statement)) if start < before else ():
-                        total += _write(file, measurement, one, types)
+            number = _export(query, database, policy, measurement, spans, path)
+            total += number
+            if not number:
+                path.unlink()
     return total
+
+
+def _export(
+    query: Query,
+    database: str,
+    policy: Policy,
+    measurement: str,
+    spans: list[tuple[str, str]],
+    path: Path,
+) -> int:
+    source = f'"{database}"."{policy.name}".{_quoted(measurement)}'
+    types = _types(query, database, policy.name, measurement)
+    number = 0
+    with gzip.open(path, "wt", encoding="utf-8", compresslevel=6) as file:
+        file.write(_head(database, policy))
+        for start, end in spans:
+            window = f"time >= '{start}' AND time < '{end}'"
+            for one in series(query(f"SELECT * FROM {source} WHERE {window} GROUP BY *")):
+                number += _write(file, measurement, one, types)
+    return number
 
 
 def batches(path: Path) -> Iterator[bytes]:
     """The points of a file, some thousand at a time. Raises `BackupError`."""
-    batch: list[str] = []
-    points = False
     try:
-        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as file:
-            for line in file:
-                points = points or line.startswith("# DML")
-                if not points or line.startswith("#") or not line.strip():
-                    continue
-                batch.append(line)
-                # A text may hold a line feed: a batch ends where a point ends.
-                if len(batch) >= BATCH_LINES and _ends_a_point(line):
-                    yield "".join(batch).encode()
-                    batch = []
-    except (OSError, EOFError, ValueError) as error:
+        with path.open("rb") as file:
+            yield from line_file.batches(file)
+    except (OSError, EOFError) as error:
         raise BackupError(f"{path} is damaged: {error}. Restore another backup.") from error
-    if batch:
-        yield "".join(batch).encode()
 
 
 def policy_of(path: Path, policies: tuple[Policy, ...]) -> str:
@@ -155,10 +162,6 @@ def _value(value: Any, kind: str) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace(",", r"\,").replace("=", r"\=").replace(" ", r"\ ")
-
-
-def _ends_a_point(line: str) -> bool:
-    return line.rstrip("\n").rpartition(" ")[2].lstrip("-").isdigit()
 
 
 def _quoted(name: str) -> str:

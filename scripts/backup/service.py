@@ -160,7 +160,7 @@ class Scheduler:
     async def _tell(self, what: str, status: int, said: str) -> None:
         """An alert when it fails in a new way, and one when it goes well again."""
         title = {"create": "the backup", "test": "the test of the newest backup"}[what]
-        code, before = _code(what, status), self._told.get(what, "")
+        code, before = alert_code(what, status), self._told.get(what, "")
         if code == before:
             return
         now_ms = time.time_ns() // 1_000_000
@@ -199,7 +199,7 @@ class Scheduler:
             _log.warning("result not stored %s", kv(what=what, error=error))
 
 
-def _code(what: str, status: int) -> str:
+def alert_code(what: str, status: int) -> str:
     """Of the alert for a process's exit status; empty if all is well."""
     if status == 0:
         return ""
