@@ -98,12 +98,12 @@ class ContainerStack:
         command = ("python", "-m", "services.influx_init", "--new-password")
         self.project.run(*once, *command, given=f"{new}\n", timeout_s=120)
 
-    def restart(self, services: Iterable[str], progress: Progress) -> None:
+    def restart(self, services: Iterable[str], progress: Progress) -> tuple[str, ...]:
         """See `scripts.stack.rotate.Stack`."""
         present = {container.service for container in self.project.containers()}
-        chosen = [service for service in services if service in present]
+        chosen = tuple(service for service in services if service in present)
         if not chosen:
-            return
+            return ()
         progress.say(", ".join(chosen), "restarting")
         # A mounted file that was replaced is found anew when its container starts.
         self.project.run("restart", *chosen, timeout_s=180)
@@ -114,6 +114,7 @@ class ContainerStack:
                     _failure(self, self.project.containers(), "not ready after the restart")
                 )
             time.sleep(1)
+        return chosen
 
 
 def running(root: Path) -> ContainerStack | None:

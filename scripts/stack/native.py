@@ -86,7 +86,7 @@ class NativeStack:
         except (influx_init.Refused, OSError, InfluxDBClientError, InfluxDBServerError) as error:
             raise StackError(f"InfluxDB took no new password: {error}") from error
 
-    def restart(self, names: Iterable[str], progress: Progress) -> None:
+    def restart(self, names: Iterable[str], progress: Progress) -> tuple[str, ...]:
         """See `scripts.stack.rotate.Stack`."""
         known = self.supervisor.processes()
         chosen = tuple(name for name in names if name in known)
@@ -96,6 +96,7 @@ class NativeStack:
             text = render.redis_conf(self.layout, validate(self.environ), password)
             _write_private(self.layout.run / "redis.conf", text)
         _start(self, services.Step(chosen, 180), progress)
+        return chosen
 
 
 def running(root: Path) -> NativeStack | None:

@@ -59,8 +59,11 @@ class Stack(Protocol):
         raised.
         """
 
-    def restart(self, services: Iterable[str], progress: Progress) -> None:
-        """Restart those that run and wait until they are ready. Raises `StackError`."""
+    def restart(self, services: Iterable[str], progress: Progress) -> tuple[str, ...]:
+        """Restart those that are there, wait until they are ready, and return them.
+
+        Raises `StackError`.
+        """
 
 
 def rotate(
@@ -85,10 +88,9 @@ def rotate(
     users = tuple(dict.fromkeys(service for name in names for service in USERS[name]))
     if stack is None:
         return ()
-    for group in (FIRST, tuple(s for s in users if s not in FIRST)):
-        if chosen := [service for service in group if service in users]:
-            stack.restart(chosen, progress)
-    return users
+    first = [service for service in users if service in FIRST]
+    rest = [service for service in users if service not in FIRST]
+    return (*stack.restart(first, progress), *stack.restart(rest, progress))
 
 
 def refuse_settings(names: Iterable[str], given: Mapping[str, str]) -> None:
