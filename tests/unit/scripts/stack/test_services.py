@@ -1,0 +1,33 @@
+"""Which services a stack of local processes has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts.stack import environment, services
+from scripts.stack.debian import Programs
+from scripts.stack.layout import Layout
+from scripts.stack.settings import StackSettings
+
+INSTALLED = Programs("/bin/redis-server", "/bin/influxd")
+
+
+@pytest.mark.parametrize(
+    ("profiles", "demo", "backup"),
+    [((), False, False), (("backup",), False, True), (("backup",), True, False)],
+)
+def test_the_profile_starts_a_backup_each_day_but_not_of_a_demo(
+    tmp_path: Path, profiles: tuple[str, ...], demo: bool, backup: bool
+) -> None:
+    layout, settings = Layout(tmp_path, demo), StackSettings(compose_profiles=profiles)
+
+    wanted = environment.with_backup(settings, demo=demo)
+
+    assert wanted is backup
+    started = {name for s in services.steps(demo=demo, backup=wanted) for name in s.services}
+    known = {program.name for program in services.programs(layout, INSTALLED, backup=wanted)}
+    assert started == known
+    assert ("backup" in started) is backup
+    assert ("backup" in environment.services(layout, settings)) is backup
