@@ -13,6 +13,7 @@ from scripts.doctor import logs
 from scripts.doctor.files import foreign_owner
 from scripts.doctor.findings import Finding, Group
 from scripts.doctor.site import Site, output
+from scripts.stack import sources
 from scripts.stack.layout import Layout
 from scripts.stack.running import StackError
 
@@ -29,6 +30,9 @@ def check(site: Site) -> Iterator[Finding]:
     """Local processes and containers, whichever there are."""
     found = [*_native(site), *_containers(site)]
     yield from found or _ended(site)
+    if found and sources.outdated(site.root):
+        changed = "or settings have changed since the start"
+        yield _group.note("sources", changed, f"to run with them: ./scripts/down.sh, then {START}")
 
 
 def is_up(site: Site) -> bool:

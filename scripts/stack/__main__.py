@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 from types import ModuleType, TracebackType
 
-from scripts.stack import browser, dotenv, native, retired
+from scripts.stack import browser, dotenv, native, retired, sources
 from scripts.stack.progress import Progress
 from scripts.stack.running import Options, Running, StackError, Started
 
 ROOT = Path(__file__).resolve().parents[2]
 INTERRUPTED_EXIT = 130
+ANEW = "to run with them: ./scripts/down.sh, then ./scripts/up.sh"
 
 
 def main(arguments: list[str]) -> int:
@@ -85,7 +86,10 @@ def _up(chosen: argparse.Namespace) -> int:
     started: Started = _way(options.mode).up(options, progress)
     if started.fresh:
         started.start_seconds = progress.seconds
+        sources.remember(ROOT)
     progress.say("stack", "all services are ready" if started.fresh else "is running already")
+    if sources.outdated(ROOT):
+        progress.say("stack", f"sources or settings have changed since its start; {ANEW}")
     if not options.check:
         _explain(started.stack)
         return 0

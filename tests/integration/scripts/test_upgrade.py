@@ -202,7 +202,11 @@ def test_i2_an_upgrade_keeps_settings_secrets_and_data_and_a_second_start_change
     of_the_schema = clone.influx('SHOW RETENTION POLICIES ON "significant_trades"')
 
     now = clone.secrets()
-    assert "is running already" in clone.up()
+    again = clone.up()
+    assert "is running already" in again
+    assert "have changed" not in again
+    (clone.root / ".env").write_text(f"{dotenv}LOG_LEVEL=INFO\n")
+    assert "sources or settings have changed since its start" in clone.up()
     assert clone.run("scripts/down.sh").returncode == 0
     clone.up()
     assert clone.secrets() == now
@@ -217,7 +221,7 @@ def test_i2_an_upgrade_keeps_settings_secrets_and_data_and_a_second_start_change
 
 def doctored(clone: Clone) -> None:
     """The doctor finds the running stack well, and names what is retired."""
-    done = clone.run("scripts/doctor.sh", "--offline", "--json")
+    done = clone.run("scripts/doctor.sh", "--install", "--offline", "--json")
     found = json.loads(done.stdout)["findings"]
     assert [f for f in found if f["state"] == "fail"] == []
     services = {f["name"]: f["state"] for f in found if f["group"] == "Services"}
