@@ -90,7 +90,7 @@ def estimate(source: Source, options: Options) -> int:
 def _fill(source: Source, folder: Path, moment: datetime, say: Say, options: Options) -> Manifest:
     created = f"{moment:%Y-%m-%dT%H:%M:%SZ}"
     say("Redis: copying the dump")
-    keys = int(source.redis("DBSIZE"))
+    keys = redis_files.lasting_keys(source.redis)
     _fetch_redis(source, folder / "redis")
     say("freqtrade: copying databases and configuration")
     (folder / "freqtrade").mkdir()
@@ -155,8 +155,8 @@ def _fewest(one: manifest.Counts, other: manifest.Counts) -> manifest.Counts:
 
 
 def _copy_settings(paths: tuple[Path, ...], target: Path) -> None:
-    target.mkdir()
     for path in paths:
+        target.mkdir(exist_ok=True)
         if path.is_dir():
             shutil.copytree(path, target / path.name)
         elif path.exists():

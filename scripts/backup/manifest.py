@@ -45,8 +45,8 @@ class Manifest:
     """Contents of a backup.
 
     `created`: UTC, ISO 8601; `counts`: of points older than that; `days`: the same by day, without
-    the days that changed while the backup was made; `redis_keys`: at that time; `encrypted`: each
-    file but the manifest; `files`: path inside the backup -> [size in bytes, SHA-256].
+    the days that changed while the backup was made; `redis_keys`: those that never expire, at that
+    time; `encrypted`: each file but the manifest; `files`: path -> [size in bytes, SHA-256].
     """
 
     format: int

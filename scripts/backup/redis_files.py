@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ CHECKSUM_BYTES = 8
 
 # With append-only files switched on, Redis ignores a dump.rdb; it loads what this file lists.
 AOF_MANIFEST = "file appendonly.aof.1.base.rdb seq 1 type b\n"
+
+_KEYSPACE = re.compile(r"keys\W+(\d+)\W+expires\W+(\d+)")
 
 Command = Callable[..., str]
 
@@ -32,6 +35,12 @@ def save(redis: Command) -> None:
             f"{info.get('rdb_last_bgsave_status')}). Its log says why: often memory "
             "(vm.overcommit_memory) or a full disk."
         )
+
+
+def lasting_keys(redis: Command) -> int:
+    """Keys that never expire. Raises `BackupError`."""
+    found = _KEYSPACE.findall(redis("INFO", "keyspace"))
+    return sum(int(keys) - int(expiring) for keys, expiring in found)
 
 
 def check_dump(path: Path) -> None:

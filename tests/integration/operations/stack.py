@@ -71,6 +71,7 @@ def start(root: Path) -> Stack:
     source = stack.source
     for number in range(500):
         source.redis("SET", f"squeezeflow:executed:{number}", str(number))
+    source.redis("SET", "squeezeflow:heartbeat:x", "1", "PX", "600000")
     return stack
 
 

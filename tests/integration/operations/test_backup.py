@@ -23,8 +23,16 @@ from scripts.backup.offsite import OffsiteError
 from scripts.backup.restore import Options as RestoreOptions
 from scripts.backup.restore import restore
 from scripts.backup.seal import ITERATIONS, Key
-from tests.integration.operations.stack import DATABASE, KEY, SECONDS, TRADES, Stack, silent
-from tests.integration.servers import ROOT
+from tests.integration.operations.stack import (
+    DATABASE,
+    KEY,
+    PASSWORD,
+    SECONDS,
+    TRADES,
+    Stack,
+    silent,
+)
+from tests.integration.servers import ROOT, RedisServer, programs
 
 END = "2262-01-01T00:00:00Z"
 
@@ -64,7 +72,8 @@ def test_b1_counts_sums_and_trades_are_equal_after_everything_was_lost(
         assert {*influx.policies(target.influx, DATABASE)} == {
             *influx.policies(source.influx, DATABASE)
         }
-        assert target.redis("DBSIZE") == source.redis("DBSIZE") == "500"
+        assert target.redis("DBSIZE") == source.redis("DBSIZE") == "501"
+        assert contents.redis_keys == 500
         assert target.redis("GET", "squeezeflow:executed:499") == "499"
     finally:
         target.close()
@@ -235,9 +244,23 @@ def test_data_that_is_there_is_kept_unless_its_replacement_is_asked_for(
 ) -> None:
     restore(backup, target, silent)
 
-    with pytest.raises(BackupError, match=r"not empty: 500 keys in Redis, 3 measurements"):
+    with pytest.raises(BackupError, match=r"not empty: 501 keys in Redis, 3 measurements"):
         restore(backup, target, silent)
     restore(backup, target, silent, RestoreOptions(replace=True))
+
+
+def test_b1_keys_that_have_ended_since_are_no_loss(stack: Stack, tmp_path: Path) -> None:
+    redis = RedisServer(tmp_path / "redis", PASSWORD)
+    redis.start()
+    try:
+        source = NativeSource(
+            stack.root, stack.environ | {"REDIS_PORT": str(redis.port)}, programs().influxd
+        )
+        source.redis("SET", "squeezeflow:heartbeat:x", "1", "PX", "1")
+        _, contents = create(source, tmp_path / "backups", silent)
+    finally:
+        redis.stop()
+    assert contents.redis_keys == 0
 
 
 def test_a_failed_backup_leaves_nothing_behind(stack: Stack, tmp_path: Path) -> None:
