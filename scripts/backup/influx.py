@@ -21,12 +21,15 @@ Fields = dict[str, tuple[int, float | None]]
 
 
 def series(document: Any) -> list[dict[str, Any]]:
-    """The series of the first result. Raises `BackupError` if InfluxDB answered with an error."""
-    results = document.get("results") or [{}]
-    if error := results[0].get("error"):
-        raise BackupError(f"InfluxDB refuses a query: {error}")
-    found: list[dict[str, Any]] = results[0].get("series") or []
-    return found
+    """The series a statement was answered with. Raises `BackupError` if that was an error.
+
+    InfluxDB's own client gives the answer to one statement as several results.
+    """
+    results = document.get("results") or []
+    for result in results:
+        if error := result.get("error"):
+            raise BackupError(f"InfluxDB refuses a query: {error}")
+    return [one for result in results for one in result.get("series") or ()]
 
 
 def databases(query: Query) -> list[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from scripts.backup import influx
-from scripts.backup.manifest import Days
+from scripts.backup.manifest import BackupError, Days
 
 BEFORE: Days = {
     "aggr_1m.trades_1m": {
@@ -96,3 +98,11 @@ def test_days_are_asked_for_by_shard_and_never_beyond_the_backup() -> None:
     ]
     assert len(times) == 2 + 5
     assert times[-1] == "time >= '2026-05-01T00:00:00Z' AND time < '2026-05-01T23:30:00Z'"
+
+
+def test_an_answer_in_several_parts_is_taken_whole() -> None:
+    parts = [{"series": [{"name": "a"}]}, {}, {"series": [{"name": "b"}, {"name": "c"}]}]
+
+    assert [one["name"] for one in influx.series({"results": parts})] == ["a", "b", "c"]
+    with pytest.raises(BackupError, match="no room"):
+        influx.series({"results": [*parts, {"error": "no room"}]})
