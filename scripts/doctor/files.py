@@ -18,6 +18,8 @@ from scripts.stack.layout import LONGEST_SOCKET_PATH, Layout
 from scripts.stack.running import StackError
 
 SECRET_ENDS = ("PASSWORD", "SECRET", "TOKEN", "KEY", "NOTIFY_URLS", "DEADMAN_URL")
+CONTAINER_USER = 1000
+"""As whom the service `backup` runs, like freqtrade, whose databases it reads."""
 LOOKED_AT = 5000
 """Files of a data folder whose owner is looked at."""
 
@@ -125,7 +127,9 @@ def _folders(site: Site) -> Iterator[Finding]:
             if not os.access(above, os.W_OK):
                 yield _group.fail(name, f"{path} cannot be made", f"sudo chown {_me()} {above}")
             continue
-        if foreign := next(_foreign(path), None):
+        if name == "backups":
+            yield _backups(path)
+        elif foreign := next(_foreign(path), None):
             owner = foreign_owner(foreign)
             yield _group.fail(
                 name, f"{foreign} belongs to {owner}", f"sudo chown -R {_me()} {path}"
@@ -134,6 +138,16 @@ def _folders(site: Site) -> Iterator[Finding]:
             yield _group.fail(name, f"{path} is not writable", f"chmod -R u+rwX {path}")
         else:
             yield _group.ok(name, "ours and writable")
+
+
+def _backups(folder: Path) -> Finding:
+    """Ours, or that of the container which makes one each day."""
+    if os.access(folder, os.W_OK | os.X_OK):
+        return _group.ok("backups", "ours and writable")
+    if folder.stat().st_uid == CONTAINER_USER:
+        return _group.ok("backups", f"of the container's user, {CONTAINER_USER}")
+    owner = foreign_owner(folder) or _me()
+    return _group.fail("backups", f"{folder} belongs to {owner}", f"sudo chown -R {_me()} {folder}")
 
 
 def _foreign(folder: Path) -> Iterator[Path]:

@@ -42,7 +42,8 @@ class Site:
         """Settings as the stack would be given them; secrets as files."""
         given = {name: value for name, value in os.environ.items() if value}
         files = secret_files.file_settings(self.root / "secrets")
-        known = {name: path for name, path in files.items() if Path(path).is_file()}
+        # Unlike that of Path, this one takes a folder of somebody else's for an empty one.
+        known = {name: path for name, path in files.items() if os.path.isfile(path)}
         return {**known, **self.written, **given}
 
     def setting(self, name: str, default: str = "") -> str:

@@ -111,3 +111,21 @@ def test_data_of_another_user_fails_with_the_command_that_mends_it(
 
 def test_a_path_too_long_for_a_socket_is_told(tmp_path: Path) -> None:
     assert files._path(Site(tmp_path / ("d" * 90))).state == "warn"
+
+
+@pytest.mark.parametrize(("uid", "state"), [(files.CONTAINER_USER, "ok"), (4242, "fail")])
+def test_backups_may_be_the_containers_but_nobody_elses(
+    site: Site, monkeypatch: pytest.MonkeyPatch, uid: int, state: str
+) -> None:
+    (site.root / "backups").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, _: "backups" not in str(path))
+    real = Path.stat
+
+    def owned(path: Path, **options: bool) -> os.stat_result:
+        found = list(real(path, **options))
+        found[4] = uid if path.name == "backups" else found[4]
+        return os.stat_result(found)
+
+    monkeypatch.setattr(Path, "stat", owned)
+    found = {f.name: f.state for f in files._folders(site)}
+    assert found["backups"] == state

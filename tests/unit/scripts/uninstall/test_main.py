@@ -241,3 +241,11 @@ def test_a_machine_without_the_stack_says_so(
     capsys.readouterr()
     assert uninstall.main([]) == 0
     assert "Nothing of the stack is on this machine" in capsys.readouterr().out
+
+
+def test_an_engine_that_does_not_answer_is_not_passed_over_in_silence(
+    machine: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bin/docker").write_text("#!/bin/sh\nexit 1\n")
+    assert uninstall.main([]) == 0
+    assert "what Docker may hold of it" in capsys.readouterr().out
