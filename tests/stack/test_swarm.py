@@ -23,6 +23,7 @@ from tests.stack.conftest import ROOT, run_script
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1500)]
 
 STACK = "squeezeflow-test"
+LABEL = f"label=com.docker.stack.namespace={STACK}"
 UP_WITHIN_S = 420.0
 BACK_WITHIN_S = 150.0
 ONE_SHOT = {"volume-init", "influx-init"}
@@ -45,6 +46,9 @@ def swarm() -> Iterator[None]:
         docker("stack", "rm", STACK)
         wait_until(lambda: not containers(), 120)
         docker("swarm", "leave", "--force")
+        # The engine forgets to remove those that had ended before.
+        if left := docker("ps", "-aq", "--filter", LABEL).split():
+            docker("rm", "--force", *left)
         volumes = docker("volume", "ls", "-q", "--filter", f"name={STACK}_").split()
         if volumes:
             docker("volume", "rm", *volumes)
@@ -64,8 +68,7 @@ def deploy() -> None:
 
 
 def containers() -> list[str]:
-    label = f"label=com.docker.stack.namespace={STACK}"
-    return docker("ps", "-q", "--no-trunc", "--filter", label).split()
+    return docker("ps", "-q", "--no-trunc", "--filter", LABEL).split()
 
 
 def healthy() -> dict[str, int]:
