@@ -13,13 +13,11 @@ from scripts.doctor import machine
 from scripts.doctor.findings import Finding, Group
 from scripts.doctor.site import Site
 from scripts.live import config
-from scripts.stack import dotenv, secret_files
+from scripts.stack import backup_folder, dotenv, secret_files
 from scripts.stack.layout import LONGEST_SOCKET_PATH, Layout
 from scripts.stack.running import StackError
 
 SECRET_ENDS = ("PASSWORD", "SECRET", "TOKEN", "KEY", "NOTIFY_URLS", "DEADMAN_URL")
-CONTAINER_USER = 1000
-"""As whom the service `backup` runs, like freqtrade, whose databases it reads."""
 LOOKED_AT = 5000
 """Files of a data folder whose owner is looked at."""
 
@@ -144,8 +142,8 @@ def _backups(folder: Path) -> Finding:
     """Ours, or that of the container which makes one each day."""
     if os.access(folder, os.W_OK | os.X_OK):
         return _group.ok("backups", "ours and writable")
-    if folder.stat().st_uid == CONTAINER_USER:
-        return _group.ok("backups", f"of the container's user, {CONTAINER_USER}")
+    if folder.stat().st_uid == backup_folder.USER:
+        return _group.ok("backups", f"of the container's user, {backup_folder.USER}")
     owner = foreign_owner(folder) or _me()
     return _group.fail("backups", f"{folder} belongs to {owner}", f"sudo chown -R {_me()} {folder}")
 

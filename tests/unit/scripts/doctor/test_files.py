@@ -8,7 +8,7 @@ import pytest
 from scripts.doctor import files
 from scripts.doctor.findings import Finding
 from scripts.doctor.site import Site, examine
-from scripts.stack import secret_files
+from scripts.stack import backup_folder, secret_files
 
 CONFIG = "freqtrade/config/config.json"
 
@@ -113,7 +113,7 @@ def test_a_path_too_long_for_a_socket_is_told(tmp_path: Path) -> None:
     assert files._path(Site(tmp_path / ("d" * 90))).state == "warn"
 
 
-@pytest.mark.parametrize(("uid", "state"), [(files.CONTAINER_USER, "ok"), (4242, "fail")])
+@pytest.mark.parametrize(("uid", "state"), [(backup_folder.USER, "ok"), (4242, "fail")])
 def test_backups_may_be_the_containers_but_nobody_elses(
     site: Site, monkeypatch: pytest.MonkeyPatch, uid: int, state: str
 ) -> None:
