@@ -32,6 +32,8 @@ from scripts.doctor.site import Site, examine
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 15.0
+PIPE_CLOSED_EXIT = 141
+"""As a shell has it: whoever read the answer has gone away."""
 
 Check = Callable[[Site], Iterator[Finding]]
 
@@ -110,7 +112,10 @@ def _run(check: Check, site: Site, into: list[Finding], group: str) -> None:
 
 
 if __name__ == "__main__":
-    status = main()
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        status = PIPE_CLOSED_EXIT
     # Threads that hang in the kernel would be waited for by the executors they use.
-    sys.stdout.flush()
     os._exit(status)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from scripts.doctor.findings import Finding, Group
 from scripts.doctor.site import INSTALL, Site, output
+from scripts.doctor.stack import is_demo
 
 if TYPE_CHECKING:
     import aiohttp
@@ -46,6 +47,9 @@ def check_exchanges(site: Site) -> Iterator[Finding]:
         yield _group.note(
             "exchanges", "not asked: the project's Python packages are missing", INSTALL
         )
+        return
+    if is_demo(site):
+        yield _group.note("exchanges", "not asked: the demo runs, which brings its own")
         return
     from aggr_server.discovery import chosen_adapters
     from aggr_server.env import SettingsError, load
@@ -157,7 +161,7 @@ def _of(answer: Answer, essential: bool) -> Finding:
 def check_clock(site: Site) -> Iterator[Finding]:
     """Whether somebody sets the clock, and how far it is from the exchanges'."""
     yield _kept()
-    if site.offline or not site.packages:
+    if site.offline or not site.packages or is_demo(site):
         return
     from services.monitor.measure.board import Unreadable
     from services.monitor.measure.clock import Clock

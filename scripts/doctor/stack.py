@@ -17,7 +17,8 @@ from scripts.stack import sources
 from scripts.stack.layout import Layout
 from scripts.stack.running import StackError
 
-PROJECTS = ("squeezeflow", "squeezeflow-demo")
+DEMO = "squeezeflow-demo"
+PROJECTS = ("squeezeflow", DEMO)
 LOG_LINES = "200"
 RECENT_S = 86_400.0
 START = "./scripts/up.sh"
@@ -38,6 +39,15 @@ def check(site: Site) -> Iterator[Finding]:
 def is_up(site: Site) -> bool:
     """Whether a stack of this clone runs, in one way or the other."""
     return supervised(site) or any(c["State"]["Running"] for c in containers(site))
+
+
+def is_demo(site: Site) -> bool:
+    """Whether what runs is the demo, which needs no exchange."""
+    if supervised(site):
+        return bool((site.state() or {}).get("demo"))
+    label = "com.docker.compose.project"
+    running = [c for c in containers(site) if c["State"]["Running"]]
+    return any(c["Config"]["Labels"].get(label) == DEMO for c in running)
 
 
 def supervised(site: Site) -> bool:

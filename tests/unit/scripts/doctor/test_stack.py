@@ -90,6 +90,24 @@ def test_what_ran_out_of_memory_is_not_just_started_again(
     assert "raise its limit" in found.remedy
 
 
+@pytest.mark.parametrize(
+    ("project", "running", "demo"),
+    [
+        ("squeezeflow-demo", True, True),
+        ("squeezeflow", True, False),
+        ("squeezeflow-demo", False, False),
+    ],
+)
+def test_the_demo_is_told_from_the_real_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project: str, running: bool, demo: bool
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    one = container(tmp_path, "redis", Running=running)
+    one["Config"]["Labels"]["com.docker.compose.project"] = project
+    fake_docker(tmp_path, [one], "")
+    assert stack.is_demo(Site(tmp_path)) is demo
+
+
 def test_what_the_health_check_said_stands_in_for_an_empty_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
