@@ -42,11 +42,14 @@ def test_a_stranger_on_the_outward_network_reaches_no_database_and_no_socket() -
         for service, port in HIDDEN.items()
         for address in addresses(service)
     ]
-    stranger = ("run", "--rm", "--network", "squeezeflow_network", "python:3.13-slim")
+    stranger = ("run", "--rm", "--network", "squeezeflow_demo_network", "python:3.13-slim")
 
     answer = docker(*stranger, "python3", "-c", KNOCK, json.dumps(targets))
 
     assert json.loads(answer) == {}
+    # It would be told of a way: this one is open to all on that network.
+    open_ones = [("aggr-server", address, 3000) for address in addresses("aggr-server")]
+    assert json.loads(docker(*stranger, "python3", "-c", KNOCK, json.dumps(open_ones)))
 
 
 @pytest.mark.parametrize("service", ["oi-tracker", "freqtrade", "health-monitor"])
