@@ -111,6 +111,7 @@ class Scheduler:
             await self._influx.ping()
         except (InfluxUnavailable, InfluxError):
             if time.monotonic() - self._reached > UNREACHABLE_S:
+                _log.error("InfluxDB stays out of reach; a new start may find it")
                 raise
         else:
             self._reached = time.monotonic()
