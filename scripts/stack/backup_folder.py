@@ -15,7 +15,7 @@ USER = 1000
 
 def hand_over(config: Mapping[str, Any]) -> None:
     """Give it to that user, if the backup is among the services. Raises `StackError`."""
-    for mount in config["services"].get("backup", {}).get("volumes", ()):
+    for mount in config.get("services", {}).get("backup", {}).get("volumes", ()):
         if mount["target"] == "/backups":
             _hand_over(Path(mount["source"]))
 

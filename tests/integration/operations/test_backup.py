@@ -99,7 +99,7 @@ def test_b1_a_restore_that_holds_another_sum_is_not_called_complete(
         target._influx.write(point.encode(), database, "30_days")
 
     monkeypatch.setattr(target, "put_influx", one_value_is_wrong)
-    monkeypatch.setattr("scripts.backup.restore.SETTLE_S", 0.0)
+    monkeypatch.setattr("scripts.backup.restore.SETTLE_S", 5.0)
 
     with pytest.raises(BackupError, match=r"open_interest has 1 values with the sum 9 instead of"):
         restore(backup, target, silent)

@@ -114,7 +114,7 @@ def test_b1_the_test_of_a_backup_keeps_what_it_found(stack: Stack, tmp_path: Pat
 def test_b1_the_test_finds_a_backup_that_lacks_what_its_manifest_says(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scripts.backup.restore.SETTLE_S", 0.0)
+    monkeypatch.setattr("scripts.backup.restore.SETTLE_S", 5.0)
     backup, _ = create(stack.source, tmp_path, silent)
     path = backup / "manifest.json"
     document = json.loads(path.read_text())
