@@ -8,7 +8,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/python.sh"
 ensure_venv
 command=create
 if [ "${1:-}" = --test ]; then
-    command=test
+    command="test"
     shift
 fi
 exec "$VENV_PYTHON" -P -m scripts.backup "$command" "$@"
