@@ -56,13 +56,28 @@ def _database(path: Path) -> bool:
 
 def _copy_database(source: Path, target: Path) -> None:
     """SQLite's own online backup: all of a transaction or nothing of it."""
-    with (
-        sqlite3.connect(f"file:{source}?mode=rw", uri=True, timeout=60) as old,
-        sqlite3.connect(target) as new,
-    ):
+    old, new = _opened(source), sqlite3.connect(target)
+    try:
         old.backup(new)
-    old.close()
-    new.close()
+    finally:
+        old.close()
+        new.close()
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """Also where nothing may be written: then a database that nobody has open has to be declared
+    unchanging, because SQLite cannot make the file in which it counts its readers."""
+    for mode in ("mode=rw", "immutable=1"):
+        connection = sqlite3.connect(f"file:{path}?{mode}", uri=True, timeout=60)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master")
+        except sqlite3.OperationalError:
+            connection.close()
+            if Path(f"{path}-wal").exists():
+                raise
+        else:
+            return connection
+    raise sqlite3.OperationalError(f"{path} cannot be opened")
 
 
 def _main(arguments: list[str]) -> int:

@@ -6,6 +6,7 @@ import base64
 import json
 import shutil
 import socket
+import sqlite3
 import subprocess
 import time
 import urllib.error
@@ -134,8 +135,15 @@ class NativeSource:
 
     def fetch_freqtrade(self, target: Path) -> None:
         """Archive freqtrade's folder."""
-        with target.open("wb") as file:
-            freqtrade.pack(data_folder(self._root, self._environ), file, target.parent)
+        folder = data_folder(self._root, self._environ)
+        try:
+            with target.open("wb") as file:
+                freqtrade.pack(folder, file, target.parent)
+        except sqlite3.Error as error:
+            raise BackupError(
+                f"A database of freqtrade's in {folder} cannot be copied: {error}. See whether "
+                "freqtrade runs and its disk is well."
+            ) from error
 
     def fetch_collector(self, target: Path) -> None:
         """Archive the collector's folder."""

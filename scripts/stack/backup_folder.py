@@ -9,8 +9,8 @@ from typing import Any
 
 from scripts.stack.running import StackError
 
-USER = 1000
-"""Of the container: freqtrade's, whose databases it copies."""
+USER = 10001
+"""Of the container: the collector's, whose spool nobody else can read."""
 
 
 def hand_over(config: Mapping[str, Any]) -> None:
