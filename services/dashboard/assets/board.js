@@ -15,6 +15,8 @@ export class Board {
 
   update(rows, watched) {
     this.rows = rows;
+    if (!rows.length) return;
+    if (!this.list.querySelector("[data-symbol]")) this.list.replaceChildren();
     const numbered = rows.map((row, i) => ({ row, number: i + 1 }));
     keyed(this.list, numbered, ({ row }) => row.symbol, ({ row }) => this.#create(row.symbol),
       (element, { row, number }) => change(element, row, number, row.symbol === watched));
@@ -66,7 +68,7 @@ export function headline(row, symbol) {
   const move = byId("change");
   figure(move, "change_4h", row?.change_4h ?? null, "pct", " 4h");
   tone(move, row?.change_4h ?? 0);
-  const old = (ageMs("board") ?? Infinity) > VIEW_OLD_MS;
+  const old = (ageMs("board") ?? 0) > VIEW_OLD_MS;
   for (const element of [price, move]) mark(element, "old", old);
   const pill = byId("phase-now").firstElementChild;
   const side = sideName(row?.direction ?? 0);

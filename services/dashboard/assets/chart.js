@@ -148,8 +148,8 @@ export class Chart {
       const options = { price, title: name, color, lineWidth: 1, lineStyle: dashed ? 2 : 0,
         axisLabelVisible: true, axisLabelColor: "#243042", axisLabelTextColor: "#e6edf6" };
       const line = this.lines.get(id);
-      if (line) line.applyOptions(options);
-      else this.lines.set(id, this.series.candles.createPriceLine(options));
+      if (!line) this.lines.set(id, this.series.candles.createPriceLine(options));
+      else if (line.options().price !== price) line.applyOptions({ price });
     }
     for (const [id, line] of this.lines) {
       if (kept.has(id)) continue;

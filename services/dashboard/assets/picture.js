@@ -15,7 +15,8 @@ const TEXT_EVERY_MS = 5_000;
 
 export class Picture {
   constructor({ problem }) {
-    this.store = new Store({ changed: (from) => this.#changed(from), problem });
+    this.store = new Store({ changed: (from) => this.#changed(from), problem,
+      seen: () => this.#seenBars() });
     this.chart = new Chart(byId("chart"), { range: () => this.#ranged(), drawn: () => this.#drawn() });
     this.extra = { view: null, trades: null, gaps: [] };
     this.step = FIRST_STEP;
@@ -119,10 +120,16 @@ export class Picture {
       this.marks("trades", [...this.extra.trades?.closed ?? [], ...this.extra.trades?.open ?? []]);
     }
     byId("chart").classList.remove("loading");
+    byId("chart-empty").hidden = !this.store.bars || this.store.bars.length > 0;
   }
 
   #changed(from) {
     this.#from = Math.min(this.#from, from);
+    this.#overlay();
+  }
+
+  /** Everything that has come since the last frame is drawn at once. */
+  #overlay() {
     if (!this.#frame) this.#frame = requestAnimationFrame(() => this.#draw());
   }
 
@@ -130,16 +137,25 @@ export class Picture {
     this.#frame = 0;
     const from = this.#from;
     this.#from = Infinity;
-    const { bars, interest } = this.store;
-    if (!bars?.length || !Number.isFinite(from)) return;
+    const { bars } = this.store;
+    if (!bars?.length) return;
+    if (Number.isFinite(from)) this.#drawBars(bars, from);
     this.#divergence();
-    this.chart.draw(bars, interest, from);
-    this.#overlay();
+    const { view, gaps, trades } = this.extra;
+    this.chart.put(overlays({ markers: this.store.markers, view, gaps, now: bars.end }));
+    this.chart.levels(levels({ symbol: this.symbol, trades, view }));
+    this.#describe();
+  }
+
+  #drawBars(bars, from) {
+    byId("chart-empty").hidden = true;
+    byId("chart").classList.add("drawn");
+    this.#divergence();
+    this.chart.draw(bars, this.store.interest, from);
     if (from > 0 && !this.#marks.live) {
       this.#marks.live = true;
       performance.mark("live");
     }
-    this.#describe();
   }
 
   /** All bars have been drawn anew: put the view where it belongs. */
@@ -163,6 +179,11 @@ export class Picture {
   #following() {
     const seen = this.chart.seen();
     return !seen || seen[1] >= this.store.bars.end - this.step;
+  }
+
+  #seenBars() {
+    const seen = this.chart.seen();
+    return seen && this.#following() ? (this.store.bars.end - seen[0]) / this.step : Infinity;
   }
 
   /** The view has moved: tell what is seen, load what is older, change the length of bars. */
@@ -198,13 +219,12 @@ export class Picture {
       (value) => this.#chooseWindow(value));
       this.pressWindow(this.window);
     }
-    this.#divergence();
   }
 
   #chooseWindow(value) {
     this.window = value;
     this.pressWindow(value);
-    this.#divergence();
+    this.#overlay();
   }
 
   #divergence() {
@@ -221,14 +241,6 @@ export class Picture {
         ? "the window is shorter than a bar" : this.need
           ? `it takes \u00b1${format.show(this.need, "points")}` : "");
     this.chart.divergence(this.window, scales, this.need ?? null);
-  }
-
-  #overlay() {
-    const { bars, markers } = this.store;
-    if (!bars) return;
-    const { view, gaps, trades } = this.extra;
-    this.chart.put(overlays({ markers, view, gaps, now: bars.end }));
-    this.chart.levels(levels({ symbol: this.symbol, trades, view }));
   }
 
   /** The chart in words, for who cannot see it; changed seldom. */

@@ -7,7 +7,7 @@ import { Seconds, blank } from "./seconds.js";
 
 const VIEW_S = 14_400;
 const MAX_BARS = 12_000;
-const SLACK_BARS = 1_000;
+const SLACK_BARS = 300;
 const REFILL_MS = 1_200;
 const SETTLED_S = 120;
 const MAX_HOLE_S = 900;
@@ -18,9 +18,12 @@ const CHUNK_S = { 1: 3_600, 5: 14_400, 15: 14_400, 60: 86_400, 300: 259_200, 900
 export const chunkOf = (step) => CHUNK_S[step] ?? step * 1_440;
 export const aligned = (t, step) => Math.floor(t / step) * step;
 
-/** `changed(from)`: bars from index `from` on have changed; 0: all of them. */
+/**
+ * `changed(from)`: bars from index `from` on have changed; 0: all of them. `seen()`: how many bars
+ * before the end are in view, Infinity while the view is somewhere else.
+ */
 export class Store {
-  constructor({ changed, problem }) {
+  constructor({ changed, problem, seen }) {
     this.seconds = new Seconds();
     this.bars = null;
     this.symbol = "";
@@ -33,10 +36,12 @@ export class Store {
     this.exhausted = false;
     this.#changed = changed;
     this.#problem = problem;
+    this.#seen = seen;
   }
 
   #changed;
   #problem;
+  #seen;
   #open = null;
   #cancel = null;
   #refill = 0;
@@ -221,8 +226,9 @@ export class Store {
   }
 
   #trim() {
-    if (this.bars.length <= MAX_BARS + SLACK_BARS) return;
-    this.bars.drop(this.bars.length - MAX_BARS);
+    const kept = Math.min(MAX_BARS, Math.max(chunkOf(this.step) / this.step, this.#seen() * 1.2));
+    if (this.bars.length <= kept + SLACK_BARS) return;
+    this.bars.drop(this.bars.length - Math.ceil(kept));
     this.exhausted = false;
     this.#changed(0);
   }

@@ -44,7 +44,8 @@ function scoreBlock() {
     make("u", { className: "need" }));
   const parts = make("ul", { className: "parts" });
   const element = make("section", { className: "score" },
-    make("h3", {}, "Score ", make("span", { className: "soft" }, "of 10, entry from ", needed)),
+    make("h3", {}, "Score ", make("span", { className: "soft" }, "of 10, entry from ", needed,
+      make("span", { className: "begins", textContent: "; it begins with a reset" }))),
     make("div", { className: "sum" }, total, stack), parts);
   return { element, total, needed, stack, parts };
 }

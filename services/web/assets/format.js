@@ -7,9 +7,11 @@ const format = (() => {
     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
   const two = (n) => String(n).padStart(2, "0");
   const minus = (text) => text.replace("-", "\u2212");
-  const grouped = (v, digits) => minus(v.toLocaleString("en-US", {
+  // Making a formatter costs far more than using it.
+  const formatters = Array.from({ length: 11 }, (_, digits) => new Intl.NumberFormat("en-US", {
     minimumFractionDigits: digits, maximumFractionDigits: digits,
   }));
+  const grouped = (v, digits) => minus(formatters[digits].format(v));
   const signed = (v, text) => (v > 0 ? "+" : "") + text;
 
   function price(v) {
