@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from logging import getLogger
 
 import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from aggr_server.log import kv
 from services.core import names
 from services.core.outage import Outage
 from services.core.views import View, Views
@@ -25,6 +27,10 @@ APART_S = 0.5
 
 AT_ONCE = 10
 """Symbols described before others get a turn, so that a second that comes in does not wait."""
+
+REPEAT_ERROR_S = 600.0
+
+_log = getLogger(__name__)
 
 
 class Broadcast:
@@ -54,7 +60,7 @@ class Broadcast:
         self._wake = asyncio.Event()
         self.listeners = 0
         self.idle = True
-        self._looked = self._sent = float("-inf")
+        self._looked = self._sent = self._told = float("-inf")
         self._encode = msgspec.json.Encoder().encode
 
     def turned(self) -> None:
@@ -99,10 +105,22 @@ class Broadcast:
         for i, trader in enumerate(led, 1):
             # The lease may have gone since.
             if self._led(trader):
-                views.append(view_of(trader, permits, self._desk.now_ms()))
+                try:
+                    views.append(view_of(trader, permits, self._desk.now_ms()))
+                except Exception:
+                    # What is for people alone must not end what decides.
+                    if self._tells():
+                        _log.exception("symbol not described %s", kv(symbol=trader.names.symbol))
             if i % AT_ONCE == 0:
                 await asyncio.sleep(0)
         return views
+
+    def _tells(self) -> bool:
+        now = self._monotonic()
+        if now - self._told < REPEAT_ERROR_S:
+            return False
+        self._told = now
+        return True
 
     def _led(self, trader: SymbolTrader) -> bool:
         return self._leases.keeps(trader.names.symbol)

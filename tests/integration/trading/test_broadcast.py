@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
+import pytest
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
@@ -244,3 +245,23 @@ async def test_it_goes_on_when_redis_has_been_away(own_redis: RedisServer) -> No
             await alone.turn()
             assert (await ear.message()).views[0].t == alone.at.t
     await redis.aclose()
+
+
+async def test_a_symbol_that_cannot_be_described_ends_nothing(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    alone = Alone(redis)
+
+    def fails(*_: object) -> View:
+        raise ZeroDivisionError("a mistake of ours")
+
+    async with listening(redis) as ear, alone.running():
+        with monkeypatch.context() as broken:
+            broken.setattr("services.trading.broadcast.view_of", fails)
+            await alone.turn()
+            await alone.turn()
+        assert [r.message for r in caplog.records] == [f"symbol not described symbol={SYMBOL}"]
+        assert "a mistake of ours" in caplog.text
+        await alone.turn()
+        (view,) = (await ear.message()).views
+        assert view.symbol == SYMBOL
