@@ -107,8 +107,7 @@ class Broadcast:
             if self._led(trader):
                 try:
                     views.append(view_of(trader, permits, self._desk.now_ms()))
-                except Exception:
-                    # What is for people alone must not end what decides.
+                except Exception:  # noqa: BLE001  what is for people must not end what decides
                     if self._tells():
                         _log.exception("symbol not described %s", kv(symbol=trader.names.symbol))
             if i % AT_ONCE == 0:
