@@ -72,6 +72,7 @@ class Hub:
         self._sequences = Sequences()
         self._last_ms = 0
         self._unreadable = 0
+        self._classified = False
         self._channels = Channels(
             redis, {CHANNEL: self._on_message}, redis_outage, self._on_subscribed
         )
@@ -129,6 +130,7 @@ class Hub:
         except RedisError as error:
             self._redis_outage.failed(error)
         changed = self.directory.update(found)
+        self._classified = any(self.directory.of_base(base) for base in self._by_base)
         for symbol in self._by_base.values():
             if changed and symbol.reference:
                 # Bars of markets not known until now were left out.
@@ -179,6 +181,8 @@ class Hub:
                 _log.warning("bars not readable %s", kv(count=self._unreadable, error=error))
             return
         self._last_ms = self._now_ms()
+        if not self._classified:
+            return  # its bars could not be used, and are read back with all others
         missed = self._sequences.follow(message)
         bars = self._by_symbol(message)
         for base, symbol in self._by_base.items():

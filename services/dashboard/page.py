@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -189,7 +190,11 @@ class Page:
             return web.Response(status=400, text=f"{error}\n", headers=headers)
         except (InfluxError, InfluxUnavailable) as error:
             return web.Response(status=503, text=f"InfluxDB: {error}\n", headers=headers)
-        headers |= {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+        headers |= {"Content-Type": "application/json", "Vary": "Accept-Encoding"}
+        if "gzip" in request.headers.get("Accept-Encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+        else:
+            data = gzip.decompress(data)
         return web.Response(body=data, headers=headers)
 
     async def _markers(
