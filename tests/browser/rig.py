@@ -1,4 +1,4 @@
-"""The real health-monitor on a real Redis and InfluxDB, fed each second; only freqtrade is a stand-in.
+"""The real health-monitor on a real Redis and InfluxDB, fed each second, beside a fake freqtrade.
 
 The feed runs in a thread with a loop of its own, for all tests of a module.
 """
@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -94,17 +95,17 @@ class Rig:
         self._freqtrade_port = free_port()
         self._end = threading.Event()
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._work)
-        self._failed: BaseException | None = None
+        self._pool = ThreadPoolExecutor(1)
 
     def start(self) -> None:
-        """Raises `RuntimeError` if it does not come up."""
+        """Raises `StackError` if it does not come up."""
         self._stores.start()
         self.settings = self._stores.new_database()
         self.redis_port = self._stores.redis.port
-        self._thread.start()
-        if not self._ready.wait(90) or self._failed:
-            raise RuntimeError("the feed of the page has not started") from self._failed
+        self._feeding = self._pool.submit(lambda: asyncio.run(self._run()))
+        wait_for("the feed", lambda: self._ready.is_set() or self._feeding.done())
+        if self._feeding.done():
+            self._feeding.result()
         wait_for("the page", self._answers)
 
     def _answers(self) -> bool:
@@ -117,7 +118,9 @@ class Rig:
     def stop(self) -> None:
         """End everything."""
         self._end.set()
-        self._thread.join(30)
+        if hasattr(self, "_feeding"):
+            self._feeding.result(30)
+        self._pool.shutdown()
         self._stores.stop()
 
     async def signal(self, signal: Signal) -> None:
@@ -127,32 +130,30 @@ class Rig:
             await redis.lpush(names.history(signal.symbol), data)
             await redis.publish(names.SIGNALS_CHANNEL, data)
 
-    def _work(self) -> None:
-        try:
-            asyncio.run(self._run())
-        except BaseException as error:
-            self._failed = error
-            self._ready.set()
-
     async def _run(self) -> None:
         runner = web.AppRunner(self.freqtrade.application(), shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", self._freqtrade_port).start()
-        async with InfluxClient(self.settings, timeout_s=60) as influx:
-            async with Redis(port=self.redis_port) as redis:
-                now = int(time.time()) - 1
-                await self._write_past(influx, redis, now)
-                with (self._folder / "page.log").open("ab") as log:
-                    page = subprocess.Popen(
-                        [sys.executable, "-m", "services.health_monitor"],
-                        cwd=ROOT, env=self._environ(), stdout=log, stderr=log,
-                    )  # fmt: skip
-                try:
-                    await self._feed(influx, redis, now)
-                finally:
-                    page.terminate()
-                    page.wait(20)
+        async with (
+            InfluxClient(self.settings, timeout_s=60) as influx,
+            Redis(port=self.redis_port) as redis,
+        ):
+            now = int(time.time()) - 1
+            await self._write_past(influx, redis, now)
+            page = self._page()
+            try:
+                await self._feed(influx, redis, now)
+            finally:
+                page.terminate()
+                page.wait(20)
         await runner.cleanup()
+
+    def _page(self) -> subprocess.Popen[bytes]:
+        with (self._folder / "page.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "services.health_monitor"],
+                cwd=ROOT, env=self._environ(), stdout=log, stderr=log,
+            )  # fmt: skip
 
     def _environ(self) -> dict[str, str]:
         freqtrade = f"http://127.0.0.1:{self._freqtrade_port}"

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 from aiohttp import WSMsgType, web
+from aiohttp.typedefs import Handler
 
 from services.core.views import Setup, View, Wait, Window
 from services.dashboard.assets import Assets
@@ -79,7 +80,7 @@ class Stage:
         for socket in list(self._sockets):
             await socket.close(code=code)
 
-    def _page(self, name: str) -> Callable[[web.Request], object]:
+    def _page(self, name: str) -> Handler:
         async def handle(request: web.Request) -> web.Response:
             return self._assets.page(name, request)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -23,13 +23,19 @@ VALUE = "document.querySelector('[data-figure=\"{}\"]')?.dataset.value"
 
 
 def watching(base: str, t: int, price: float) -> View:
-    """Nothing goes on; the CVDs tell the second."""
-    seen = said.view(t=t, price=price, c_spot=float(t), c_perp=-float(t))
-    return _of(seen, base)
+    """Nothing goes on."""
+    return showing(said.view(price=price))(base, t, price)
 
 
-def _of(view: View, base: str) -> View:
-    return replace(view, base=base, symbol=f"{base}USDT")
+def showing(view: View) -> Callable[[str, int, float], View]:
+    """The same for every base; the CVDs tell the second."""
+
+    def of(base: str, t: int, price: float) -> View:
+        return replace(
+            view, base=base, symbol=f"{base}USDT", t=t, c_spot=float(t), c_perp=-float(t)
+        )
+
+    return of
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +71,9 @@ async def test_live_prices_are_shown_within_two_seconds(desktop: Tab, rig: Rig) 
 async def test_both_cvds_the_divergence_and_open_interest_are_drawn(desktop: Tab, rig: Rig) -> None:
     await desktop.go(rig.url)
     await desktop.marked("live")
-    known = "[...document.querySelectorAll('.legend')].filter((e) => e.innerText.includes('\u2013'))"
-    await desktop.until(f"{known}.length === 0")
-    legends = await desktop.evaluate(
-        "[...document.querySelectorAll('.legend')].map((e) => e.innerText)"
-    )
+    legend = "[...document.querySelectorAll('.legend')]"
+    await desktop.until(f"!{legend}.some((each) => each.innerText.includes('\u2013'))")
+    legends = await desktop.evaluate(f"{legend}.map((each) => each.innerText)")
     heads = ("Price", "CVD", "Divergence 30 min", "Open interest", "Liquidations")
     assert all(text.startswith(head) for text, head in zip(legends, heads, strict=True)), legends
     assert "spot" in legends[1]
@@ -83,7 +87,7 @@ async def test_a_squeeze_is_followed_to_its_trade(desktop: Tab, rig: Rig) -> Non
     await desktop.go(rig.url)
     await desktop.marked("live")
     for score in (1.25, 3.5, 6.5):
-        rig.view = lambda base, t, price, score=score: _of(said.reset(score), base)
+        rig.view = showing(said.reset(score))
         await desktop.until(f"{VALUE.format('view.score')} === '{score}'")
         await desktop.until(f"{VALUE.format('board.BTCUSDT.score')} === '{score}'")
     assert "Reset, long" in await desktop.text(".phase")
@@ -91,7 +95,7 @@ async def test_a_squeeze_is_followed_to_its_trade(desktop: Tab, rig: Rig) -> Non
     await rig.signal(entry("squeeze-1", price))
     await desktop.key("s")
     await desktop.until(f"{VALUE.format('signal.squeeze-1.score')} === '6.5'")
-    rig.view = lambda base, t, price: _of(in_position(price), base)
+    rig.view = showing(in_position(price))
     rig.freqtrade.open = [open_trade("squeeze-1", price)]
     await desktop.key("p")
     await desktop.until(f"{VALUE.format('trade.7.open_rate')} === '{price!r}'")
@@ -132,13 +136,12 @@ async def test_every_number_is_what_the_sources_say(desktop: Tab, rig: Rig) -> N
     rig.freqtrade.open = [open_trade("figures-1", price, 9)]
     rig.freqtrade.closed = [closed_trade(price)]
     for seen, window_s in ((said.reset(4.75), 60), (in_position(price), 900)):
-        # The CVDs tell which second the page shows.
-        rig.view = lambda base, t, price, seen=seen: _of(
-            replace(seen, c_spot=float(t), c_perp=-float(t)), base
-        )
+        rig.view = showing(seen)
         await desktop.go(rig.url)
         await desktop.marked("live")
-        await desktop.evaluate(f"document.querySelector('#venues-tabs [data-choice=\"{window_s}\"]').click()")
+        await desktop.evaluate(
+            f"document.querySelector('#venues-tabs [data-choice=\"{window_s}\"]').click()"
+        )
         await desktop.until(f"{VALUE.format('trade.8.profit')} === '1.75'")
         await desktop.until(f"{VALUE.format('equity')} === '{rig.freqtrade.total}'")
         await paused(desktop, rig)

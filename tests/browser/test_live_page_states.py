@@ -309,9 +309,7 @@ async def test_it_is_accessible(desktop: Tab, stage: Stage, size: tuple[int, int
 
 
 @pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
-async def test_the_login_is_accessible(
-    desktop: Tab, stage: Stage, size: tuple[int, int]
-) -> None:
+async def test_the_login_is_accessible(desktop: Tab, stage: Stage, size: tuple[int, int]) -> None:
     await desktop.size(*size, phone=size[0] == 390)
     await desktop.go(f"{stage.url}/login?wrong=1")
     await desktop.until("document.querySelector('#wrong')?.innerText !== ''")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
@@ -17,6 +17,7 @@ from services.core.views import View
 from tests.bench.paging.market import VENUES
 from tests.browser.rig import BASES, Rig
 
+Record = TypeVar("Record")
 SHOWN_S = 14_400
 WHERE = f'"{TIMEFRAMES[0].retention_policy}"."{TIMEFRAMES[0].measurement}"'
 
@@ -82,8 +83,7 @@ async def _of_venues(influx: InfluxClient, newest_t: int, window_s: int) -> dict
 
 async def _of_redis(redis: Redis) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    raw = await redis.get(names.open_interest_total("BTC"))
-    total = msgspec.json.decode(raw, type=OpenInterestTotal)
+    total = _record(await redis.get(names.open_interest_total("BTC")), OpenInterestTotal)
     for name in ("coins", "usd", "change_24h"):
         found[f"oi.{name}"] = getattr(total, name)
         for share in total.venues:
@@ -92,11 +92,15 @@ async def _of_redis(redis: Redis) -> dict[str, Any]:
         signal = msgspec.json.decode(raw, type=Signal)
         for name in ("score", "entry_price", "invalidation_price", "stop_price"):
             found[f"signal.{signal.signal_id}.{name}"] = getattr(signal, name)
-    beat = msgspec.json.decode(await redis.get(names.heartbeat("strategy-runner")), type=Heartbeat)
+    beat = _record(await redis.get(names.heartbeat("strategy-runner")), Heartbeat)
     stages = {**beat.details["stages_ms"], "decide": beat.details["cycle_ms"]}
     for stage, pair in stages.items():
         found |= {f"spark.{stage}.{name}": pair[name] for name in ("median", "p99")}
     return found
+
+
+def _record(raw: Any, kind: type[Record]) -> Record:
+    return msgspec.json.decode(raw, type=kind)
 
 
 async def _of_services(rig: Rig) -> dict[str, Any]:

@@ -92,6 +92,7 @@ export function signalLayer(list, x, theme) {
       const wide = context.measureText(signal.text).width + 22;
       const top = place(price, signal.side, height);
       const left = Math.min(width - wide - NAMES_PX, Math.max(4, px - wide / 2));
+      leader(context, { left, top, wide, color, px, price });
       pill(context, { left, top, wide, color, panel, signal });
       context.fillText(signal.text, left + 16, top + PILL_PX / 2 + 0.5);
     }
@@ -104,6 +105,19 @@ function place(price, side, height) {
   const fits = top > 20 && top < height - PILL_PX - 4;
   const chosen = fits ? top : price - side * 30 - PILL_PX / 2;
   return Math.min(height - PILL_PX - 4, Math.max(20, chosen));
+}
+
+/** From a pill that had to move aside to its place. */
+function leader(context, { left, top, wide, color, px, price }) {
+  if (px >= left && px <= left + wide) return;
+  context.strokeStyle = color;
+  context.globalAlpha = 0.55;
+  context.lineWidth = 1;
+  context.beginPath();
+  context.moveTo(px > left ? left + wide : left, top + PILL_PX / 2);
+  context.lineTo(px, price);
+  context.stroke();
+  context.globalAlpha = 1;
 }
 
 function pill(context, { left, top, wide, color, panel, signal }) {

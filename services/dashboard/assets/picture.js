@@ -11,6 +11,8 @@ const NAMES = { 1: "1s", 5: "5s", 15: "15s", 60: "1m", 300: "5m", 900: "15m", 18
   3600: "1h", 14400: "4h", 86400: "1d" };
 const FIRST_STEP = 60;
 const NEAR_BARS = 15;
+/** How much wider than what is loaded the view may be before bars get longer. */
+const SPARE = 1.15;
 const TEXT_EVERY_MS = 5_000;
 
 export class Picture {
@@ -197,7 +199,7 @@ export class Picture {
     if (this.#moving || this.store.loading) return;
     const span = seen[1] - seen[0];
     const at = this.steps.indexOf(this.step);
-    if (span > chunkOf(this.step) * 1.04 && this.steps[at + 1]) this.#resize(this.steps[at + 1], seen);
+    if (span > chunkOf(this.step) * SPARE && this.steps[at + 1]) this.#resize(this.steps[at + 1], seen);
     else if (this.step > this.#finest && span < chunkOf(this.steps[at - 1]) * 0.7) {
       this.#resize(this.steps[at - 1], seen);
     } else if (seen[0] < bars.first + NEAR_BARS * this.step) this.store.older();

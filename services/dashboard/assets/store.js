@@ -7,6 +7,7 @@ import { Seconds, blank } from "./seconds.js";
 
 const VIEW_S = 14_400;
 const MAX_BARS = 12_000;
+const MAX_MARKS = 500;
 const SLACK_BARS = 300;
 const REFILL_MS = 1_200;
 const SETTLED_S = 120;
@@ -121,7 +122,12 @@ export class Store {
   /** Signals or trades to mark, by id. */
   mark(kind, rows) {
     const id = kind === "signals" ? "signal_id" : "trade_id";
-    for (const row of rows) if (row.symbol === this.symbol) this.markers[kind].set(row[id], row);
+    const marked = this.markers[kind];
+    for (const row of rows) if (row.symbol === this.symbol) marked.set(row[id], row);
+    for (const key of marked.keys()) {
+      if (marked.size <= MAX_MARKS) break;
+      marked.delete(key);
+    }
   }
 
   /** A second has come; a later one with the same `t` replaces it. */
