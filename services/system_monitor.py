@@ -34,7 +34,7 @@ async def main(settings: SystemMonitorSettings, stop: asyncio.Event) -> None:
     """Watch until `stop` is set. Raises `SettingsError` for channels or rules that are none, and if
     the machine's figures are not where they are said to be."""
     _find_machine(settings)
-    redis = redis_client(settings, socket_timeout_s=REDIS_TIMEOUT_S)
+    redis = redis_client(settings, socket_timeout_s=REDIS_TIMEOUT_S, retries=0)
     streams = redis_client(settings, socket_timeout_s=STREAM_TIMEOUT_S)
     address = f"{settings.redis_host}:{settings.redis_port}"
     # Takes a second if there are any.

@@ -34,7 +34,8 @@ from services.monitor.measure.trading import ANSWERED_WITHIN_S, Signals, Switch
 from services.monitor.monitor import Monitor
 from services.monitor.processes import KnownProcesses
 from services.monitor.readings import Reading, publish, read
-from tests.integration.monitor.support import beat
+from services.system_monitor import REDIS_TIMEOUT_S, STREAM_TIMEOUT_S
+from tests.integration.monitor.support import NO_EXCHANGES, beat, monitor_settings
 from tests.integration.servers import InfluxServer as Influxd
 from tests.integration.servers import RedisServer as Redisd
 
@@ -250,3 +251,37 @@ async def test_every_source_is_read_in_rounds_and_its_readings_are_stored(
     assert {f"{row['name']}:{row['subject']}" for row in stored} == set(found)
     newest = {f"{row['name']}:{row['subject']}": row["value"] for row in stored}
     assert newest == {key: reading.value for key, reading in found.items()}
+
+
+@pytest.mark.alone
+async def test_M1_frozen_servers_are_told_in_a_round_that_waits_for_none_of_them(
+    own_redis: Redisd, own_influx: Influxd, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frozen = Connections(redis_port=own_redis.port, influx_port=own_influx.port)
+    settings = monitor_settings(frozen, NO_EXCHANGES, tmp_path)
+    redis = redis_client(settings, socket_timeout_s=REDIS_TIMEOUT_S, retries=0)
+    streams = redis_client(settings, socket_timeout_s=STREAM_TIMEOUT_S)
+    async with InfluxClient(settings) as influx:
+        checker = Checker(settings, redis, influx)
+        measured = Sources(settings, redis, streams, influx)
+        monitor = Monitor(
+            settings, redis, influx, checker, KnownProcesses(), sources=measured.all()
+        )
+        await monitor.round()  # sees both at work
+        own_redis.pause()
+        own_influx.pause()
+        start = time.monotonic()
+        await monitor.round()
+        took_s = time.monotonic() - start
+        await monitor.close()
+        await measured.close()
+        await checker.close()
+    await redis.aclose()
+    await streams.aclose()
+    own_redis.resume()
+    own_influx.resume()
+    told = [r.message for r in caplog.records if "code=service_down" in r.message]
+    assert {server for server in ("redis", "aggr-influx") for m in told if server in m} == {
+        "redis", "aggr-influx",
+    }  # fmt: skip
+    assert took_s < 20
