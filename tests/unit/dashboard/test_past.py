@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from aggr_server.influx import InfluxClient, InfluxUnavailable
 from aggr_server.settings import Connections
+from aggr_server.wire import Market, Timeframe
 from services.dashboard.past import MOST_BARS, MOST_S, STEPS, Asked, BadRequest, Past
+from services.dashboard.ring import Floats, empty
 from services.dashboard.stored import StoredBars
 from services.dashboard.symbol import SymbolBars
 
@@ -94,3 +98,67 @@ async def test_bars_of_the_ring_need_no_database() -> None:
     assert all(math.isnan(close or 0.0) for close in bars.close)
     assert (bars.oi_t, bars.markers) == ([], {})
     assert isinstance(noted["history"], InfluxUnavailable)
+
+
+class Recording(StoredBars):
+    """Remembers what was read: timeframe, and the first second."""
+
+    def __init__(self) -> None:
+        self.read: list[tuple[str, int, int]] = []
+
+    async def bars(
+        self,
+        source: Timeframe,
+        step: int,
+        markets: Sequence[Market],
+        reference: str,
+        from_s: int,
+        to_s: int,
+    ) -> Floats:
+        self.read.append((source.label, from_s, to_s))
+        return empty((to_s - from_s) // step)
+
+    async def oldest(self, source: Timeframe, markets: Sequence[Market]) -> int | None:
+        return None
+
+
+async def test_bars_that_may_not_be_stored_yet_are_made_of_minutes() -> None:
+    found, stored = past(), Recording()
+    found._stored = stored
+    edge = NOW // 14_400 * 14_400
+    first = edge - 10 * 14_400
+
+    columns, _ = await found._older(("older", "BTCUSDT", 14_400, first, edge))
+
+    (long, from_s, middle), (short, then, to_s) = stored.read
+    assert (long, from_s, short, then, to_s) == ("4h", first, "1m", middle, edge)
+    # Whatever ended less than half an hour ago is not trusted to be there.
+    assert middle <= NOW - 14_400 - 1_800 < middle + 14_400
+    assert columns.shape[1] == 10
+
+
+async def test_many_who_ask_the_same_cost_one_reading() -> None:
+    found, stored = past(), Recording()
+    found._stored = stored
+    key = ("older", "BTCUSDT", 60, NOW // 60 * 60 - 6_000, NOW // 60 * 60)
+
+    answers = await asyncio.gather(*(found._once(key, 60.0, found._older) for _ in range(20)))
+
+    assert len(stored.read) == 2
+    assert all(answer is answers[0] for answer in answers)
+
+
+async def test_a_failure_is_not_kept() -> None:
+    found = past()
+    tries = 0
+
+    async def make(key: object) -> int:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise InfluxUnavailable("away")
+        return tries
+
+    with pytest.raises(InfluxUnavailable):
+        await found._once("key", 60.0, make)
+    assert await found._once("key", 60.0, make) == 2
