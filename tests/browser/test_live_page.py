@@ -133,8 +133,11 @@ async def test_a_phone_shows_it_without_scrolling_sideways(desktop: Tab, rig: Ri
 async def test_every_number_is_what_the_sources_say(desktop: Tab, rig: Rig) -> None:
     price = rig.coins["BTC"].close
     await rig.signal(entry("figures-1", price))
-    rig.freqtrade.open = [open_trade("figures-1", price, 9)]
-    rig.freqtrade.closed = [closed_trade(price)]
+    held = open_trade("figures-1", price, 9)
+    rig.freqtrade.open = [held, open_trade("figures-0", price, 8)]
+    await desktop.go(rig.url)
+    await desktop.until(f"{VALUE.format('trade.8.open_rate')} === '{price!r}'")
+    rig.freqtrade.open, rig.freqtrade.closed = [held], [closed_trade(price)]
     for seen, window_s in ((said.reset(4.75), 60), (in_position(price), 900)):
         rig.view = showing(seen)
         await desktop.go(rig.url)
@@ -219,7 +222,7 @@ def in_position(price: float) -> View:
 def closed_trade(price: float) -> dict[str, object]:
     """One that has won."""
     return {
-        **open_trade("figures-0", price), "trade_id": 8, "is_open": False, "current_rate": None,
+        **open_trade("figures-0", price, 8), "is_open": False, "current_rate": None,
         "open_timestamp": said.now_ms() - 900_000, "close_timestamp": said.now_ms(),
         "close_rate": price * 1.006, "close_profit": 0.0175, "close_profit_abs": 1.75,
         "exit_reason": "flow_reversal",
