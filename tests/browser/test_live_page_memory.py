@@ -61,14 +61,19 @@ def everything(i: int, t: int) -> list[Any]:
         for name in ("redis", "aggr-server", "freqtrade")
     }
     values: list[float | None] = [float(n + i) for n in range(120)]
-    rows = [signal(f"{i // 30 - n}") for n in range(100)]
+    ids = [i // 60 - n for n in range(100)]
+    rows = [replace(signal(f"{n}"), ts_ms=(t - i + 60 * n) * 1000) for n in ids]
+    closed = [
+        trade(n, opened_ms=(t - i + 60 * n) * 1000, closed_ms=ts_ms, close_rate=64_000.0)
+        for n in ids[:50]
+    ]
     gaps = [GapRow(f"OKX:{n}", t - 90 * n, t - 90 * n + 9, "mute", False) for n in range(i % 50)]
     return [
         said.second(t),
         said.board(state, score, 1),
         said.strategy(replace(seen, t=t, c_spot=float(t))),
         Venues(symbol=SYMBOLS[0], ts_ms=ts_ms, t=t, flows=flows),
-        trades(closed=[trade(i // 20 - n, closed_ms=ts_ms, close_rate=1.0) for n in range(50)]),
+        trades(closed=closed),
         Signals(ts_ms=ts_ms, rows=rows),
         Services(
             ts_ms=ts_ms, status="healthy", services=services,

@@ -13,6 +13,7 @@ export function connect({ onMessage, onState }) {
   let attempts = 0;
   let timer = 0;
   let heardMs = null;
+  let aliveMs = 0;
   let watched = "";
 
   function open() {
@@ -22,12 +23,12 @@ export function connect({ onMessage, onState }) {
     socket = mine;
     mine.addEventListener("open", () => {
       attempts = 0;
-      heardMs = Date.now();
+      aliveMs = Date.now();
       onState("open");
       if (watched) send();
     });
     mine.addEventListener("message", ({ data }) => {
-      heardMs = Date.now();
+      heardMs = aliveMs = Date.now();
       onMessage(JSON.parse(data));
     });
     mine.addEventListener("close", ({ code, reason }) => { if (socket === mine) lost(code, reason); });
@@ -61,7 +62,7 @@ export function connect({ onMessage, onState }) {
 
   // A connection whose other end is gone without a word says nothing; the server speaks each second.
   setInterval(() => {
-    if (socket?.readyState === WebSocket.OPEN && Date.now() - heardMs > SILENCE_MS) {
+    if (socket?.readyState === WebSocket.OPEN && Date.now() - aliveMs > SILENCE_MS) {
       const silent = socket;
       lost();
       silent.close();

@@ -3,6 +3,7 @@
 const GAP = "242,204,96";
 const SETUP = { 1: "76,181,245", [-1]: "240,136,62", 0: "217,165,33" };
 const PILL_PX = 15;
+const SAME_PX = 3;
 const NAMES_AT = 0.84;
 /** Room for the names of the price lines at the right edge. */
 const NAMES_PX = 84;
@@ -18,7 +19,7 @@ export function gapLayer(list, x) {
       if (!shown(a, b, width)) continue;
       const left = Math.max(0, a);
       const wide = Math.max(1.5, Math.min(width, b) - left);
-      context.fillStyle = `rgba(${GAP},.045)`;
+      context.fillStyle = `rgba(${GAP},.022)`;
       context.fillRect(left, 0, wide, height);
       context.fillStyle = `rgba(${GAP},.75)`;
       context.fillRect(left, height - 3, wide, 3);
@@ -84,10 +85,14 @@ export function signalLayer(list, x, theme) {
     const { up, down, soft, panel } = theme();
     context.font = "600 10.5px Inter, system-ui, sans-serif";
     context.textBaseline = "middle";
+    let last = { px: -Infinity, side: 0 };
     for (const signal of list) {
       const px = x(signal.t);
       const price = series.priceToCoordinate(signal.price);
       if (px === null || price === null || px < -40 || px > width + 40) continue;
+      // Zoomed far out they lie upon each other: one is enough to see that there are some.
+      if (Math.abs(px - last.px) < SAME_PX && signal.side === last.side) continue;
+      last = { px, side: signal.side };
       const color = signal.dead ? soft : signal.side > 0 ? up : down;
       const wide = context.measureText(signal.text).width + 22;
       const top = place(price, signal.side, height);

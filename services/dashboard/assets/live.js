@@ -128,6 +128,7 @@ function receive(message) {
 function changeState(state, why = "") {
   page.open = state === "open";
   page.why = why;
+  page.tried ||= state === "lost";
   if (page.open) picture.resume();
   tick();
 }

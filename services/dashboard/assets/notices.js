@@ -21,13 +21,14 @@ export function showNotices(list) {
 }
 
 /** What is wrong now, worst first. */
-export function noticesOf({ open, heardMs, why, problem, trades, trouble, second, symbol }) {
+export function noticesOf({ open, heardMs, why, problem, trades, trouble, second, symbol, tried }) {
   const list = [];
   if (!open && heardMs !== null) {
     list.push({ id: "link", level: "bad", words: "No connection.",
       more: `${why || "Nothing has come"} since ${clock(heardMs)} UTC; what you see is of then. Trying again.` });
-  } else if (!open && why) {
-    list.push({ id: "link", level: "bad", words: "No connection.", more: `${why}. Trying again.` });
+  } else if (!open && (why || tried)) {
+    list.push({ id: "link", level: "bad", words: "No connection.",
+      more: `${why || "The server does not answer"}. Trying again.` });
   } else if (open && second !== null && second > 15_000) {
     list.push({ id: "bars", level: "bad", words: "No new bars.",
       more: `The last second of ${symbol} came ${brief(second)} ago. Is aggr-server up?` });

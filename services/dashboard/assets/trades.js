@@ -138,7 +138,7 @@ function showSignal(row, signal) {
   row.why.title = signal.reasoning;
 }
 
-const words = (code) => code.toLowerCase().replaceAll("_", " ");
+const words = (code) => code.toLowerCase().replace(/^sf[_: ]/, "").replaceAll("_", " ");
 
 function account({ equity, profit_today: today, currency, problem }) {
   const root = byId("account");
