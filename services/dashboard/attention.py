@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from services.core.outage import Outage
 from services.dashboard.audience import Audience
 from services.dashboard.channels import Channels, Handlers
+from services.trading.crew import CANCEL_AGAIN_S
 
 LEAST_S = 0.2
 """Between two rounds, however often something changes."""
@@ -78,9 +79,12 @@ class WatchedChannels:
 
 
 async def _end(*tasks: asyncio.Task[None]) -> None:
-    """Cancel; raise what one of them has raised."""
+    """Cancel until they have ended, for a library may lose a cancellation. Raises what one did."""
+    waiting = set(tasks)
+    while waiting:
+        for task in waiting:
+            task.cancel()
+        _, waiting = await asyncio.wait(waiting, timeout=CANCEL_AGAIN_S)
     for task in tasks:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(result, Exception):
-            raise result
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error

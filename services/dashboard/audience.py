@@ -11,7 +11,7 @@ import msgspec
 from services.dashboard.protocol import Close, Fresh, Message
 
 MAX_VIEWERS = 50
-LINGER_S = 5.0
+LINGER_S = 2.0
 MAX_WAITING = 500
 MAX_WAITING_BYTES = 8_000_000
 """A viewer for whom more than this waits is too slow."""

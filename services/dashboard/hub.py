@@ -43,12 +43,14 @@ class Hub:
     """`symbols`: by name, such as BTCUSDT. `on_change` is called when seconds have changed, with
     the spans that were read back, empty for live ones; `on_gaps` with the records of a message.
 
-    `watched`: whether anybody looks, so that what is away is worth being asked for otherwise.
+    `listening`: a client whose connections wait without a limit, for the channel. `watched`: tells
+    whether anybody looks, so that what is away is worth being asked for otherwise.
     """
 
     def __init__(
         self,
         redis: Redis,
+        listening: Redis,
         influx: InfluxClient,
         bases: Sequence[str],
         execution_exchange: str,
@@ -74,7 +76,7 @@ class Hub:
         self._unreadable = 0
         self._classified = False
         self._channels = Channels(
-            redis, {CHANNEL: self._on_message}, redis_outage, self._on_subscribed
+            listening, {CHANNEL: self._on_message}, redis_outage, self._on_subscribed
         )
         self._readback = ReadBack(
             StoredBars(influx),

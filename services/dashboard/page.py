@@ -59,6 +59,7 @@ class Page:
         self._redis_outage = Outage("Redis", f"{settings.redis_host}:{settings.redis_port}")
         influx_outage = Outage("InfluxDB", f"{settings.influx_host}:{settings.influx_port}")
         self.hub = Hub(
+            self._redis,
             self._listening,
             self._influx,
             tuple(dict.fromkeys(base.upper() for base in settings.aggr_symbols)),

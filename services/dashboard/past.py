@@ -26,6 +26,9 @@ STEPS = (1, 5, 15, *(t.seconds for t in TIMEFRAMES[1:]))
 LATE_S = 1_800
 """Longer bars are stored this much after their end at the latest."""
 
+BESIDES_S = 3.0
+"""The bars do not wait longer than this for what is shown beside them."""
+
 KEPT_ANSWERS = 32
 STORED_FOR_S = 60.0
 FRESH_FOR_S = 0.9
@@ -113,12 +116,13 @@ class Past:
         oi: tuple[list[int], list[float]] = ([], [])
         markers: Mapping[str, list[dict[str, Any]]] = {}
         try:
-            base = symbol.base
-            oi = await self._stored.open_interest(base, asked.from_s, asked.to_s, asked.step)
-            markers = await self._markers(asked.symbol, asked.from_s, asked.to_s)
-        except (InfluxError, InfluxUnavailable) as error:
+            async with asyncio.timeout(BESIDES_S):
+                base = symbol.base
+                oi = await self._stored.open_interest(base, asked.from_s, asked.to_s, asked.step)
+                markers = await self._markers(asked.symbol, asked.from_s, asked.to_s)
+        except (InfluxError, InfluxUnavailable, TimeoutError) as error:
             # The bars are worth showing without them.
-            self._note("history", error)
+            self._note("history", str(error) or f"no answer within {BESIDES_S:g} s")
         else:
             self._note("history", None)
         return _history(asked, np.concatenate(parts, axis=1), oi, complete_from, markers)

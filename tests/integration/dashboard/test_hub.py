@@ -29,9 +29,12 @@ async def listening(connections: Connections) -> AsyncIterator[Redis]:
 
 
 @asynccontextmanager
-async def running(redis: Redis, influx: InfluxClient, exchange: str) -> AsyncIterator[Hub]:
+async def running(
+    redis: Redis, listening: Redis, influx: InfluxClient, exchange: str
+) -> AsyncIterator[Hub]:
     hub = Hub(
         redis,
+        listening,
         influx,
         ["BTC"],
         exchange,
@@ -65,7 +68,7 @@ async def test_bars_of_a_market_listed_later_are_read_back(
 ) -> None:
     late = "BYBIT:btcusdt"
     await list_markets(redis, *(name for name in KNOWN if name != late))
-    async with running(listening, influx, "BINANCE_FUTURES") as hub:
+    async with running(redis, listening, influx, "BINANCE_FUTURES") as hub:
         btc = hub.symbols["BTCUSDT"]
         await until(lambda: bool(btc.reference))
         await heard(redis, CHANNEL, 1)
@@ -93,7 +96,7 @@ async def test_where_the_execution_exchange_lists_none_the_busiest_perpetual_is_
         for bar in Coin("BTC", t).second(t)
     ]
     await feed.write(bars)
-    async with running(listening, influx, "KUCOIN_FUTURES") as hub:
+    async with running(redis, listening, influx, "KUCOIN_FUTURES") as hub:
         btc = hub.symbols["BTCUSDT"]
         await until(lambda: btc.reference == "OKEX:btcusdt")
         closes = {bar.time: bar.close for bar in bars if bar.market == btc.reference}

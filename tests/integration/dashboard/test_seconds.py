@@ -132,21 +132,6 @@ async def test_seconds_that_were_not_heard_are_read_back(
             await says(browser, t + i, bars[i])
 
 
-async def test_a_bar_amended_long_after_its_second_is_read_back(
-    feed: Feed, past_second: int, connection_env: dict[str, str], tmp_path: Path
-) -> None:
-    await feed.list_markets()
-    coin, t = Coin("BTC", 5), now_s() - 1_000
-    old = coin.second(t)
-    await feed.write(old[:-1])
-    async with page(connection_env, tmp_path) as running, running.browser() as browser:
-        await ready(feed, browser)
-        await feed.write(old)
-        await feed.publish(now_s() - 1, amended=old[-1:])
-
-        await says(browser, t, old)
-
-
 async def test_while_redis_is_away_the_page_goes_by_what_is_written(
     own_redis: RedisServer,
     past_second: int,
@@ -219,18 +204,23 @@ async def test_history_comes_as_soon_as_influxdb_does(
         await says(browser, t, old)
 
 
-async def test_a_long_past_that_changes_is_not_sent_second_by_second(
+async def test_what_is_amended_long_after_its_second_is_read_back(
     feed: Feed, past_second: int, connection_env: dict[str, str], tmp_path: Path
 ) -> None:
     await feed.list_markets()
-    coin, t = Coin("BTC", 8), now_s() - 800
+    coin, old, t = Coin("BTC", 8), now_s() - 1_000, now_s() - 800
+    single = coin.second(old)
+    await feed.write(single[:-1])
     async with page(connection_env, tmp_path) as running, running.browser() as browser:
         await ready(feed, browser)
+        await feed.write(single)
+        await feed.publish(now_s() - 1, amended=single[-1:])
+        await says(browser, old, single)
+
+        # A long past that changes is not sent second by second.
         bars = [coin.second(t + i) for i in range(300)]
         await feed.write([bar for each in bars for bar in each])
-        newest = now_s() - 1
-        await feed.publish(newest, amended=[*bars[0], *bars[299]])
-
+        await feed.publish(now_s() - 1, amended=[*bars[0], *bars[299]])
         revised = await browser.block("revised", symbol="BTCUSDT")
         assert t - 60 <= revised["from_t"] <= t
         found = await running.history(1, t, t + 300)

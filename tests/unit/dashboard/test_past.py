@@ -97,7 +97,7 @@ async def test_bars_of_the_ring_need_no_database() -> None:
     assert len(bars.t) == len(bars.close) == len(bars.spot) == 20
     assert all(math.isnan(close or 0.0) for close in bars.close)
     assert (bars.oi_t, bars.markers) == ([], {})
-    assert isinstance(noted["history"], InfluxUnavailable)
+    assert "Cannot connect" in str(noted["history"])
 
 
 class Recording(StoredBars):
