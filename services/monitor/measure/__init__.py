@@ -30,8 +30,8 @@ host
   host_swap_percent         host: of the swap there is
   host_load_per_core        host: load of the last minute over cores
   disk_used_percent         path: as `df` counts it
-  disk_full_in_h            path: hours until it is full at the rate of the last hour; only while
-                            it fills
+  disk_full_in_h            path: hours until it is full at the rate of the last hour; 8760, a year,
+                            if that is longer or it does not fill; unknown for ten minutes
 clock
   clock_offset_ms           host: our clock minus the venues' (median of venues)
 redis

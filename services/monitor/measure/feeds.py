@@ -25,6 +25,9 @@ SUBJECT = "aggr-server"
 FORGET_S = 3600.0
 """A collector that has been silent for this long, while another speaks, was taken away."""
 
+SILENT_S = 15.0
+"""After this long without a message the subscription is made anew: its connection may be dead."""
+
 RETRY_S = 0.5
 RETRY_CAP_S = 10.0
 WAIT_S = 1.0
@@ -51,9 +54,12 @@ class Bars:
         redis: Redis,
         asked: Redis,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        *,
+        silent_s: float = SILENT_S,
     ) -> None:
         self._redis = redis
         self._asked = asked
+        self._silent_s = silent_s
         self._now_ms = now_ms
         self._published_ms: dict[str, int] = {}
         self._since_ms = 0
@@ -68,8 +74,8 @@ class Bars:
             except RedisError as error:
                 self._problem = str(error) or type(error).__name__
                 delay_s = RETRY_S if self._since_ms else min(RETRY_CAP_S, delay_s * 2)
-            self._since_ms = 0
-            await sleep_or_stop(stop, delay_s * random.uniform(0.5, 1.0))
+                self._since_ms = 0
+                await sleep_or_stop(stop, delay_s * random.uniform(0.5, 1.0))
 
     async def readings(self) -> list[Reading]:
         """Raises `Unreadable` while Redis is away: nothing is known of the bars then."""
@@ -82,15 +88,19 @@ class Bars:
         return ages(self._published_ms, self._since_ms, self._now_ms())
 
     async def _listen(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set, or for as long as messages come."""
         async with self._redis.pubsub() as subscriber:
             await subscriber.subscribe(CHANNEL)
-            self._since_ms = self._now_ms()
-            while not stop.is_set():
+            # Begun anew after a silence, it has been listened to all the time.
+            self._since_ms = self._since_ms or self._now_ms()
+            heard_s = time.monotonic()
+            while not stop.is_set() and time.monotonic() - heard_s < self._silent_s:
                 message = await subscriber.get_message(
                     ignore_subscribe_messages=True, timeout=WAIT_S
                 )
                 if message is None:
                     continue
+                heard_s = time.monotonic()
                 try:
                     head = _head.decode(message["data"])
                 except msgspec.MsgspecError as error:

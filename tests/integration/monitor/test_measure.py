@@ -208,6 +208,25 @@ async def test_bars_are_as_old_as_their_newest_message(own_redis: Redisd, bars: 
                 await asyncio.sleep(0.05)
 
 
+async def test_a_subscription_renewed_in_silence_neither_forgets_it_nor_misses_its_end(
+    redis: Redis, redis_port: int
+) -> None:
+    streams = redis_client(Connections(redis_port=redis_port), socket_timeout_s=10.0)
+    made, stop = Bars(streams, redis, silent_s=0.1), asyncio.Event()
+    running = asyncio.create_task(made.run(stop))
+    async with asyncio.timeout(20):
+        while True:
+            await asyncio.sleep(0.05)
+            if await age_of(made, "aggr-server") > 2.5:
+                break
+        while {r.subject for r in await made.readings()} != {"aggr-1"}:
+            await redis.publish(CHANNEL, message("aggr-1", time.time_ns() // 1_000_000))
+            await asyncio.sleep(0.05)
+    stop.set()
+    await running
+    await streams.aclose()
+
+
 async def test_readings_in_redis_are_those_of_the_last_round_and_go_by_themselves(
     redis: Redis,
 ) -> None:
@@ -253,6 +272,16 @@ async def test_every_source_is_read_in_rounds_and_its_readings_are_stored(
     assert newest == {key: reading.value for key, reading in found.items()}
 
 
+def await_stop(*pids: int) -> None:
+    """Return when the signal has reached every thread: until then a server still answers."""
+    deadline = time.monotonic() + 20
+    for pid in pids:
+        for thread in psutil.Process(pid).threads():
+            while psutil.Process(thread.id).status() != psutil.STATUS_STOPPED:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
+
 @pytest.mark.alone
 async def test_M1_frozen_servers_are_told_in_a_round_that_waits_for_none_of_them(
     own_redis: Redisd, own_influx: Influxd, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -270,6 +299,7 @@ async def test_M1_frozen_servers_are_told_in_a_round_that_waits_for_none_of_them
         await monitor.round()  # sees both at work
         own_redis.pause()
         own_influx.pause()
+        await asyncio.to_thread(await_stop, own_redis.pid, own_influx.pid)
         start = time.monotonic()
         await monitor.round()
         took_s = time.monotonic() - start
