@@ -51,6 +51,8 @@ function step(by) {
 const HANDLERS = {
   hello(message) {
     synchronize(message.ts_ms);
+    // The server has been exchanged: so must be what it serves.
+    if (page.hello && page.hello.version !== message.version) location.reload();
     page.hello = message;
     const kept = localStorage.getItem(SYMBOL_KEY);
     picture.start(message.steps);

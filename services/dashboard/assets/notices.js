@@ -1,4 +1,4 @@
-import { brief, clock } from "./ages.js";
+import { brief, clock, nowMs } from "./ages.js";
 import { byId, keyed, make, mark, say } from "./dom.js";
 
 /** Banners under the headline, the state of the connection, and what is read out. */
@@ -31,7 +31,7 @@ export function noticesOf({ open, heardMs, why, problem, trades, trouble, second
       more: `${why || "The server does not answer"}. Trying again.` });
   } else if (open && second !== null && second > 15_000) {
     list.push({ id: "bars", level: "bad", words: "No new bars.",
-      more: `The last second of ${symbol} came ${brief(second)} ago. Is aggr-server up?` });
+      more: `The last of ${symbol} is of ${clock(nowMs() - second)} UTC. Is aggr-server up?` });
   }
   if (trades?.halted) {
     list.push({ id: "halt", level: "bad", words: "Kill switch on: nothing is entered.",
