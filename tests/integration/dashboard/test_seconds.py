@@ -220,6 +220,7 @@ async def test_what_is_amended_long_after_its_second_is_read_back(
         # A long past that changes is not sent second by second.
         bars = [coin.second(t + i) for i in range(300)]
         await feed.write([bar for each in bars for bar in each])
+        browser.seen.clear()
         await feed.publish(now_s() - 1, amended=[*bars[0], *bars[299]])
         revised = await browser.block("revised", symbol="BTCUSDT")
         assert old - 60 <= revised["from_t"] <= t
