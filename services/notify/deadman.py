@@ -19,7 +19,7 @@ from services.notify.notices import clock
 TIMEOUT_S = 10.0
 FIRST_DELAY_S = 2.0
 LONGEST_DELAY_S = 20.0
-FRESH_S = 30.0
+FRESH_S = 45.0
 """A round that ended longer ago proves nothing, unless rounds are further apart than that."""
 
 _log = getLogger(__name__)

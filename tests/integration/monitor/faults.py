@@ -119,6 +119,18 @@ class Operator:
             raise AssertionError(f"{problem}: {self.told}, {readings}") from None
 
 
+def together(parties: int, act: Act) -> Act:
+    """An act of several operators, done once when all of them have come to it."""
+    barrier = asyncio.Barrier(parties)
+
+    async def turn() -> None:
+        if await barrier.wait() == 0:
+            await _run(act)
+        await barrier.wait()
+
+    return turn
+
+
 async def _run(act: Act) -> None:
     result = act()
     if inspect.isawaitable(result):

@@ -17,6 +17,7 @@ from aggr_server.settings import Connections
 from services import influx_init
 from services.core.clients import redis_client
 from services.core.settings import InfluxSchemaSettings, SystemMonitorSettings
+from services.monitor import checks
 from services.monitor.checks import Checker
 from services.monitor.measure import redis as redis_measure
 from services.monitor.measure.influx import InfluxServer as InfluxReader
@@ -142,7 +143,10 @@ async def test_a_service_that_is_killed(services: Services, own_redis: RedisServ
 
 
 @raises("service_down")
-async def test_M1_a_service_that_is_frozen(services: Services, own_redis: RedisServer) -> None:
+async def test_M1_a_service_that_is_frozen(
+    services: Services, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "TIMEOUT_S", 1.0)
     operator = Operator({"services": services.readings}, *OF_SERVICES, step_s=40)
     await operator.shows("service_down", fault=own_redis.pause, mend=own_redis.resume)
 

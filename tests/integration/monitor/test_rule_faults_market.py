@@ -1,15 +1,16 @@
-"""Rules on market data, raised and cleared by a real collector and oi-tracker in trouble."""
+"""Rules on market data, raised and cleared by a real collector in trouble and venues that fail."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import random
+import resource
 import signal
-import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -19,20 +20,25 @@ from redis.asyncio import Redis
 from aggr_server.influx import InfluxClient
 from services import influx_init
 from services.core.clients import redis_client
+from services.core.outage import Outage
 from services.core.settings import InfluxSchemaSettings, SystemMonitorSettings
 from services.monitor.checks import Checker
 from services.monitor.measure.feeds import Bars, Collector
 from services.monitor.measure.interest import OpenInterest
 from services.monitor.measure.services import Services
-from tests.integration.aggr_server.process import SYMBOL, CollectorProcess
+from services.monitor.readings import Reading
+from services.oi.tracker import Tracker
+from services.oi.venues import VENUES, VenueClient
+from tests.integration.aggr_server.process import CollectorProcess
 from tests.integration.aggr_server.venue import Venue
-from tests.integration.monitor.faults import Operator, changed, nothing, raises
-from tests.integration.monitor.support import service_env
+from tests.integration.monitor.faults import Operator, changed, raises, together
+from tests.integration.monitor.support import beat
 from tests.integration.notify.support import eventually
 from tests.integration.oi_venues import Gateway
 from tests.integration.servers import InfluxServer
 
 HOST = "fapi.binance.com"
+BASES = tuple(f"C{number:02}" for number in range(20))
 
 
 class Collecting:
@@ -47,12 +53,23 @@ class Collecting:
         self._http = http
 
     async def well(self) -> bool:
-        """Whether it collects, and everything it has collected is stored."""
-        with suppress(aiohttp.ClientError):
-            async with self._http.get(f"{self.process.url}/health") as response:
-                health = await response.json()
-                return bool(health["status"] == "ok" and health["spool"]["waiting_s"] <= 2)
-        return False
+        """Whether it collects without a gap, and everything it has collected is stored."""
+        try:
+            health = await self._get("/health")
+            gaps = [market["gap_open"] for market in await self._get("/markets")]
+        except aiohttp.ClientError:
+            return False
+        stored = health["status"] == "ok" and health["spool"]["waiting_s"] <= 2
+        return bool(stored and gaps and not any(gaps))
+
+    async def has_spooled(self) -> bool:
+        """Whether its file of bars is longer than what it is to be held to."""
+        spool = (await self._get("/health"))["spool"]
+        return bool(spool["bytes"] > 10_000)
+
+    async def _get(self, path: str) -> Any:
+        async with self._http.get(self.process.url + path) as response:
+            return await response.json()
 
     async def refuse(self) -> None:
         self.venue.refuses = True
@@ -70,18 +87,22 @@ class Collecting:
 
 @asynccontextmanager
 async def collecting(
-    folder: Path, environ: dict[str, str], prefix: Sequence[str] = (), **more: str
+    folder: Path, environ: dict[str, str], bases: Sequence[str] = ("BTC",), **more: str
 ) -> AsyncIterator[Collecting]:
-    async with Venue(SYMBOL).running() as venue, aiohttp.ClientSession() as http:
-        process = CollectorProcess(venue, folder, environ | more, prefix)
-        trading = asyncio.create_task(venue.keep_trading(SYMBOL, 20, random.Random(1)))
+    symbols = [f"{base}USDT" for base in bases]
+    more["AGGR_SYMBOLS"] = ",".join(bases)
+    async with Venue(*symbols).running() as venue, aiohttp.ClientSession() as http:
+        process = CollectorProcess(venue, folder, environ | more)
+        dice = random.Random(1)
+        trading = [asyncio.create_task(venue.keep_trading(s, 10, dice)) for s in symbols]
         process.start()
         try:
             made = Collecting(process, venue, http)
             await eventually(made.well, timeout_s=60)
             yield made
         finally:
-            trading.cancel()
+            for task in trading:
+                task.cancel()
             with suppress(ProcessLookupError):
                 made.thaw()
             process.kill()
@@ -102,7 +123,7 @@ async def test_an_exchange_that_takes_no_connections(
 async def test_M1_a_collector_that_is_frozen(
     tmp_path: Path, connection_env: dict[str, str], redis: Redis, redis_port: int
 ) -> None:
-    path = changed(tmp_path, bars_stale="above = 4\nclear_below = 3")
+    path = changed(tmp_path, bars_stale="above = 6\nclear_below = 4")
     settings = SystemMonitorSettings(redis_port=redis_port)
     streams, stop = redis_client(settings, socket_timeout_s=10.0), asyncio.Event()
     bars = Bars(streams, redis)
@@ -127,9 +148,11 @@ async def test_bars_that_influxdb_does_not_take(
     environ = connection_env | {"INFLUX_PORT": str(own_influx.port)}
     create_schema(own_influx.port, connection_env["INFLUX_DATABASE"])
     async with collecting(tmp_path, environ, AGGR_SPOOL_MAX_BYTES=str(1 << 20)) as made:
-        for code in limits:
-            operator = Operator({"collector": made.reader.readings}, code, path=path)
-            await operator.shows(code, fault=own_influx.kill, mend=own_influx.start)
+        kill, start = together(2, own_influx.kill), together(2, own_influx.start)
+        each = [Operator({"collector": made.reader.readings}, c, path=path) for c in limits]
+        await asyncio.gather(
+            *(op.shows(c, fault=kill, mend=start) for op, c in zip(each, limits, strict=True))
+        )
 
 
 def create_schema(port: int, database: str) -> None:
@@ -142,77 +165,82 @@ def ignore(_: Iterable[str]) -> None:
     """What would be stored or shown."""
 
 
+class SmallFiles:
+    """The kernel lets a process write no file any further; what it has written stays."""
+
+    def __init__(self, process: CollectorProcess) -> None:
+        self._process = process
+        self._before = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+
+    def begin(self) -> None:
+        # Its log goes on for a while.
+        size = self._process.log.stat().st_size + 3000
+        limits = (size, self._before[1])
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, limits)
+
+    def end(self) -> None:
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, self._before)
+
+
 @raises("spool_unwritable", "collector_degraded")
-async def test_a_collector_whose_disk_takes_nothing_more(
+async def test_a_collector_that_cannot_write_to_its_disk(
     tmp_path: Path,
     connection_env: dict[str, str],
     settings: SystemMonitorSettings,
     redis: Redis,
     influx: InfluxClient,
 ) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    mount = f'mount -t tmpfs -o size=1m tmpfs "{data}" && exec "$@"'
-    prefix = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh"]
-    async with collecting(tmp_path, connection_env, prefix) as made:
-        filler = Path(f"/proc/{made.process.pid}/root{data}/filler")
-
-        def fill() -> None:
-            with filler.open("wb", buffering=0) as file, suppress(OSError):
-                while file.write(bytes(4096)):
-                    pass
-
+    async with collecting(tmp_path, connection_env, BASES) as made:
+        await eventually(made.has_spooled, timeout_s=60)
         own = msgspec.structs.replace(
             settings, aggr_server_url=made.process.url, stack_services=("aggr-server",)
         )
-        checker = Checker(own, redis, influx)
+        checker, files = Checker(own, redis, influx), SmallFiles(made.process)
         operator = Operator(
             {"collector": made.reader.readings, "services": Services(checker, ignore).readings},
             *("spool_unwritable", "collector_degraded", "service_degraded"),
         )
         try:
             await operator.shows(
-                "spool_unwritable", "collector_degraded", fault=fill, mend=filler.unlink
+                "spool_unwritable", "collector_degraded", fault=files.begin, mend=files.end
             )
         finally:
             await checker.close()
 
 
-@raises("open_interest_missing")
-async def test_a_venue_that_tells_no_open_interest(
-    tmp_path: Path, connection_env: dict[str, str], redis: Redis
-) -> None:
-    gateway = Gateway()
-    gateway.failing.add(HOST)
+@asynccontextmanager
+async def asked(gateway: Gateway) -> AsyncIterator[str]:
+    """The venues' REST interfaces behind an address."""
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", gateway.answer)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    environ = service_env(
-        connection_env,
-        tmp_path,
-        OI_EXCHANGES="BINANCE_FUTURES",
-        OI_INTERVAL_S="5",
-        AGGR_SYMBOLS="BTC",
-        EXCHANGE_GATEWAY=f"http://127.0.0.1:{runner.addresses[0][1]}",
-    )
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.oi_tracker", env=environ
-    )
-    reader = OpenInterest(redis)
-    try:
-        await eventually(lambda: redis.exists("squeezeflow:heartbeat:oi-tracker"), timeout_s=60)
-        operator = Operator({"open-interest": reader.readings}, "open_interest_missing", step_s=60)
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@raises("open_interest_missing")
+async def test_a_venue_that_tells_no_open_interest(redis: Redis, influx: InfluxClient) -> None:
+    gateway = Gateway()
+    async with asked(gateway) as url:
+        venue = VenueClient(VENUES["BINANCE_FUTURES"], url)
+        tracker = Tracker(
+            ["BTC"], [venue], redis, influx, interval_s=0, outage=Outage("Redis", "test")
+        )
+        reader = OpenInterest(redis)
+
+        async def readings() -> list[Reading]:
+            """After a turn of oi-tracker, whose heartbeat tells how it went."""
+            await tracker.pollers[0].turn()
+            await beat(redis, "oi-tracker", details=tracker.details)
+            return await reader.readings()
+
+        operator = Operator({"open-interest": readings}, "open_interest_missing", step_s=60)
         await operator.shows(
             "open_interest_missing",
-            fault=nothing,
+            fault=lambda: gateway.failing.add(HOST),
             mend=gateway.failing.clear,
-            well_before=False,
         )
-        assert "no open interest of BINANCE_FUTURES" in operator.told[0].text
-    finally:
-        process.terminate()
-        await process.wait()
-        await runner.cleanup()
+        await venue.close()
+    assert "no open interest of BINANCE_FUTURES" in operator.told[0].text
