@@ -18,6 +18,9 @@ from services.monitor.readings import Reading
 PATIENCE_S = 4.5
 """How long a round waits for the sources it has begun to look at."""
 
+SLACK_S = 0.5
+"""A source is due in the round that comes nearest to its time, not only after it."""
+
 RETRY_S = 30.0
 """A source that could not be read is not waited for longer than this, however seldom it is due."""
 
@@ -102,7 +105,7 @@ class Board:
         now_s, every_s = self._monotonic(), place.source.every_s
         if place.problem:
             every_s = min(every_s, RETRY_S)
-        if place.looking is not None or now_s - place.began_s < every_s:
+        if place.looking is not None or now_s - place.began_s < every_s - SLACK_S:
             return None
         place.began_s = now_s
         place.looking = asyncio.create_task(_limited(place.source))

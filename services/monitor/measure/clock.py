@@ -19,8 +19,9 @@ SAMPLES = 5
 EVERY_S = 300.0
 SAMPLE_TIMEOUT_S = 3.0
 TIMEOUT_S = 20.0
+REFUSALS = (403, 418, 429, 451)
 REFUSED_S = 3600.0
-"""A venue that answers anything but 200 is not asked again for this long."""
+"""A venue that answers so is not asked again for this long."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -29,6 +30,10 @@ class Sample(msgspec.Struct, frozen=True):
 
     offset_ms: float
     round_trip_ms: float
+
+
+class _Refused(Exception):
+    """The venue does not want to be asked."""
 
 
 class Venue(msgspec.Struct, frozen=True):
@@ -93,11 +98,11 @@ class Clock:
         for _ in range(self._samples):
             try:
                 sample = await self._sample(session, venue)
-            except (aiohttp.ClientError, TimeoutError, OSError):
-                break
-            except (msgspec.DecodeError, LookupError, TypeError, ValueError):
+            except _Refused:
                 self._not_before[venue.name] = time.monotonic() + REFUSED_S
                 break
+            except (aiohttp.ClientError, OSError, LookupError, TypeError, ValueError):
+                break  # away, or what it says is no time
             if sample is not None:
                 samples.append(sample)
         return samples
@@ -108,6 +113,8 @@ class Clock:
         async with session.get(url) as response:
             took_ms = (time.perf_counter() - start) * 1000
             body = await response.read()
+            if response.status in REFUSALS:
+                raise _Refused
             if response.status != 200:
                 raise ValueError(f"{url} answered {response.status}")
         stepped_ms = self._now_ms() - sent_ms

@@ -72,6 +72,15 @@ async def test_a_source_is_looked_at_as_often_as_it_says_and_told_between() -> N
     assert {r.ts_ms for r in told if r.name == "host_cpu_percent"} == {1_040_000}
 
 
+async def test_a_round_that_comes_a_moment_early_does_not_halve_the_pace() -> None:
+    time, gauge = Time(), Gauge()
+    made = board(time, Source("redis", gauge.read, every_s=5))
+    for _ in range(10):
+        await made.look()
+        time.now_s += 4.99
+    assert gauge.looks == 10
+
+
 async def test_a_source_that_hangs_delays_no_other_and_is_blind_after_its_time_out() -> None:
     time, slow, fast = Time(), Gauge("clock"), Gauge("redis")
     slow.hang.clear()

@@ -125,6 +125,16 @@ async def test_a_venue_that_refuses_is_not_asked_again_and_again(
     assert venues[0].requests == len(HOSTS)
 
 
+async def test_a_venue_that_is_out_of_order_is_asked_again(venues: tuple[Venues, str]) -> None:
+    venues[0].ahead_ms = dict.fromkeys(HOSTS, 0.0)
+    venues[0].status = 502
+    clock = Clock(venues[1])
+    with pytest.raises(Unreadable):
+        await clock.readings()
+    venues[0].status = 200
+    assert [r.name for r in await clock.readings()] == ["clock_offset_ms"]
+
+
 def test_the_nearest_sample_is_the_one_with_the_shortest_round_trip() -> None:
     samples = [Sample(5.0, 80.0), Sample(1.0, 20.0), Sample(9.0, 300.0)]
     assert nearest(samples) == samples[1]
