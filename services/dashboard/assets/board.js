@@ -1,4 +1,4 @@
-import { ageMs, brief } from "./ages.js";
+import { brief, stale } from "./ages.js";
 import { byId, figure, keyed, make, mark, say, share, tone } from "./dom.js";
 import { base, sideName, stateName } from "./phases.js";
 
@@ -68,7 +68,7 @@ export function headline(row, symbol) {
   const move = byId("change");
   figure(move, "change_4h", row?.change_4h ?? null, "pct", " 4h");
   tone(move, row?.change_4h ?? 0);
-  const old = (ageMs("board") ?? 0) > VIEW_OLD_MS;
+  const old = stale("board");
   for (const element of [price, move]) mark(element, "old", old);
   const pill = byId("phase-now").firstElementChild;
   const side = sideName(row?.direction ?? 0);
@@ -77,6 +77,7 @@ export function headline(row, symbol) {
   for (const each of ["long", "short"]) mark(pill, each, side === each);
   mark(pill, "old", old || row?.age_ms === null || row?.age_ms > VIEW_OLD_MS);
   figure(byId("score-now").lastElementChild, "score", row?.score ?? null, "points");
+  mark(byId("score-now").lastElementChild, "old", old);
   mark(byId("score-now"), "none", (row?.score ?? null) === null);
 }
 

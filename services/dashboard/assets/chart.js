@@ -37,6 +37,8 @@ export class Chart {
       this.cross = logical ?? null;
       this.speak();
     });
+    const settled = () => requestAnimationFrame(() => this.legends.place());
+    new ResizeObserver(() => requestAnimationFrame(settled)).observe(element);
     // The handles between the panes move them without a word.
     element.addEventListener("pointerup", () => this.legends.place());
   }

@@ -1,4 +1,4 @@
-import { ageMs, forget, note, nowMs, showAges, synchronize, tickAges } from "./ages.js";
+import { ageMs, forget, note, nowMs, showAges, stale, synchronize, tickAges } from "./ages.js";
 import { Board, headline, title } from "./board.js";
 import { connect } from "./connection.js";
 import { byId, make, mark, pressed, say } from "./dom.js";
@@ -170,11 +170,13 @@ function tick() {
   showClock(nowMs());
   showLink(page.open, ageMs("second"));
   showAges();
+  mark(byId("chart").parentElement, "stale", stale("second"));
+  mark(document.body, "lost", !page.open && page.hello !== null);
   tickAges();
   showVenuesAge();
   notices();
   const row = page.rows.find(({ symbol }) => symbol === page.symbol);
-  if (!page.open) headline(row, page.symbol);
+  headline(row, page.symbol);
 }
 
 function show(tab) {

@@ -43,10 +43,11 @@ export function addSeries(chart) {
     if (margins) series.priceScale().applyOptions({ scaleMargins: margins });
     return series;
   };
-  const line = (color, pane, kind, more = {}) => add("LineSeries", pane, { color, lineWidth: 1.5,
-    lastValueVisible: true, priceFormat: priceFormat(kind), ...more }, { top: 0.2, bottom: 0.08 });
+  const line = (color, pane, kind, top, more = {}) => add("LineSeries", pane, { color,
+    lineWidth: 1.5, lastValueVisible: true, priceFormat: priceFormat(kind), ...more },
+  { top, bottom: 0.08 });
   const bars = (color, more) => add("HistogramSeries", 4, { color, base: 0,
-    lastValueVisible: false, priceFormat: priceFormat("usd"), ...more }, { top: 0.28, bottom: 0.06 });
+    lastValueVisible: false, priceFormat: priceFormat("usd"), ...more }, { top: 0.36, bottom: 0.06 });
   const volume = add("HistogramSeries", 0, { priceScaleId: "volume", lastValueVisible: false,
     priceFormat: priceFormat("usd") }, { top: 0.86, bottom: 0 });
   const candles = add("CandlestickSeries", 0, {
@@ -54,14 +55,14 @@ export function addSeries(chart) {
     wickDownColor: COLORS.down, borderDownColor: COLORS.down, priceLineVisible: true,
     priceLineColor: "#5d6878", priceLineStyle: 1, priceFormat: priceFormat("price"),
   }, { top: 0.1, bottom: 0.18 });
-  const perp = line(COLORS.perp, 1, "usd");
-  const spot = line(COLORS.spot, 1, "usd");
+  const perp = line(COLORS.perp, 1, "usd", 0.2);
+  const spot = line(COLORS.spot, 1, "usd", 0.2);
   const gap = add("BaselineSeries", 2, { baseValue: { type: "price", price: 0 }, lineWidth: 1.5,
     topLineColor: COLORS.up, topFillColor1: "rgba(76,181,245,.32)",
     topFillColor2: "rgba(76,181,245,.04)", bottomLineColor: COLORS.down,
     bottomFillColor1: "rgba(240,136,62,.04)", bottomFillColor2: "rgba(240,136,62,.32)",
-    priceFormat: priceFormat("z") }, { top: 0.24, bottom: 0.1 });
-  const oi = line(COLORS.oi, 3, "coins", { lineType: lib.LineType.WithSteps });
+    priceFormat: priceFormat("z") }, { top: 0.3, bottom: 0.1 });
+  const oi = line(COLORS.oi, 3, "coins", 0.38, { lineType: lib.LineType.WithSteps });
   const lbuy = bars(COLORS.up);
   const lsell = bars(COLORS.down);
   chart.panes().forEach((pane, i) => pane.setStretchFactor(PANES[i].weight));

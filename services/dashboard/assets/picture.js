@@ -66,8 +66,13 @@ export class Picture {
   }
 
   fourHours() {
-    if (this.chart.bars && this.step <= 900) this.chart.showLast(VIEW_S);
-    else this.choose(FIRST_STEP);
+    const step = this.#finest <= 900 ? this.#finest : FIRST_STEP;
+    if (step === this.step && this.chart.bars && !this.store.loading) {
+      this.chart.showLast(VIEW_S);
+      return;
+    }
+    this.step = this.#finest = step;
+    this.#load(null, VIEW_S);
   }
 
   /** Bring second `t` into view. */
@@ -112,10 +117,10 @@ export class Picture {
     this.#overlay();
   }
 
-  /** Load the current step of the symbol and show `seen` (UTC s), null: the newest bars. */
-  async #load(seen) {
+  /** Load the current step of the symbol and show `seen` (UTC s), null: the `last` seconds. */
+  async #load(seen, last = null) {
     this.press?.(this.step);
-    this.#wanted = { seen };
+    this.#wanted = { seen, last };
     byId("chart").classList.add("loading");
     const from = seen ? Math.floor(seen[0]) : null;
     if (await this.store.load(this.symbol, this.step, from)) {
@@ -164,11 +169,11 @@ export class Picture {
   #drawn() {
     const { chart } = this;
     if (this.#wanted) {
-      const { seen } = this.#wanted;
+      const { seen, last } = this.#wanted;
       this.#wanted = null;
       this.#moving = true;
       if (seen) chart.show(...seen);
-      else chart.showLast(Math.min(chart.bestCount() * this.step, this.step === FIRST_STEP ? VIEW_S : Infinity));
+      else chart.showLast(last ?? this.#usual());
       this.#moving = false;
       say(byId("chart-text"), "");
       this.#said = 0;
@@ -176,6 +181,12 @@ export class Picture {
     if (this.#marks.chart) return;
     this.#marks.chart = true;
     requestAnimationFrame(() => requestAnimationFrame(() => performance.mark("chart")));
+  }
+
+  /** As many seconds as look well. */
+  #usual() {
+    const best = this.chart.bestCount() * this.step;
+    return this.step === FIRST_STEP ? Math.min(best, VIEW_S) : best;
   }
 
   #following() {
