@@ -191,7 +191,8 @@ class OpenInterest(Message, frozen=True, kw_only=True, tag="open_interest"):
 
 
 class SignalRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A signal, newest first. `status`: as in `strategy_signals`, such as opened, profitable."""
+    """A signal, newest first. `status`: what became of an entry, as in
+    `strategy_signals`, such as profitable; `opened` before; empty if not known, and of an exit."""
 
     signal_id: str
     ts_ms: int

@@ -123,7 +123,7 @@ def row_of(signal: Signal, status: str) -> SignalRow:
         invalidation_price=signal.invalidation_price,
         stop_price=signal.stop_price,
         parts=signal.score_breakdown,
-        status=status,
+        status="" if signal.event == "EXIT" else status,
         reasoning=signal.reasoning,
     )
 
@@ -147,6 +147,6 @@ def _stored_row(symbol: str, row: Row) -> SignalRow:
         invalidation_price=row["invalidation_price"],
         stop_price=row["stop_price"],
         parts={part: float(row[part]) for part in BREAKDOWN if row[part] is not None},
-        status=_status(row),
+        status="" if action == "CLOSE" else _status(row),
         reasoning=str(row["reasoning"] or ""),
     )

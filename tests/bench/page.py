@@ -26,6 +26,8 @@ SECONDS = int(os.environ.get("BENCH_PAGE_S", "40"))
 VIEWERS = 10
 LOADS = 5
 HOURS = 5
+DISTURBED = "ERR_NETWORK_CHANGED"
+"""What the browser says of a load while a network of this machine appears or goes."""
 
 
 def run() -> dict[str, Any]:
@@ -124,9 +126,15 @@ async def _loads(program: str, url: str) -> list[float]:
     found: list[float] = []
     async with browsing(program) as tab:
         await tab.size(1440, 900)
-        for _ in range(LOADS):
+        while len(found) < LOADS:
             await tab.send("Page.navigate", url=f"{url}/")
-            await tab.until("performance.getEntriesByName('chart').length > 0")
+            try:
+                await tab.until("performance.getEntriesByName('chart').length > 0")
+            except AssertionError:
+                if not any(DISTURBED in complaint for complaint in tab.complaints):
+                    raise
+                tab.complaints.clear()
+                continue
             found.append(await tab.evaluate("performance.getEntriesByName('chart')[0].startTime"))
         if tab.complaints:
             raise StackError(f"page: the browser complains: {tab.complaints}")
