@@ -98,6 +98,21 @@ async def test_a_bad_url_ends_the_start_with_one_clear_line(
     assert TOKEN not in (tmp_path / "log").read_text()
 
 
+async def test_rules_that_cannot_be_used_end_the_start_with_one_clear_line(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text("[disk_full]\nabov = 90\n")
+    process = await monitor({**environ, "ALERT_RULES": str(own)}, tmp_path / "log")
+    assert await process.wait() == 78
+    lines = [x for x in (tmp_path / "log").read_text().splitlines() if "level=" not in x]
+    assert len(lines) == 1
+    assert lines[0].startswith(
+        f"system-monitor: ALERT_RULES={own}: rule disk_full: Object contains"
+    )
+    assert lines[0].endswith("Correct the file; services/monitor/rules.toml explains every key.")
+
+
 async def notify_test(environ: dict[str, str]) -> tuple[int | None, str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
