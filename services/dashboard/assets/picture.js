@@ -159,7 +159,7 @@ export class Picture {
     byId("chart").classList.add("drawn");
     this.#divergence();
     this.chart.draw(bars, this.store.interest, from);
-    if (from > 0 && !this.#marks.live) {
+    if (this.store.live && !this.#marks.live) {
       this.#marks.live = true;
       performance.mark("live");
     }

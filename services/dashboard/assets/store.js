@@ -35,6 +35,8 @@ export class Store {
     this.loading = false;
     this.loadingOlder = false;
     this.exhausted = false;
+    /** Whether a second that came live is among the bars. */
+    this.live = false;
     this.#changed = changed;
     this.#problem = problem;
     this.#seen = seen;
@@ -102,6 +104,7 @@ export class Store {
     for (const part of [minutes, seconds]) if (part) this.#takeExtras(part, false);
     const early = this.#early;
     this.#early = [];
+    this.live ||= early.length > 0;
     early.forEach((message) => this.seconds.put(message.t, messageRow(message), true));
     this.#fold(Math.max(bars.first, finer ?? edge));
     bars.rebase();
@@ -138,6 +141,7 @@ export class Store {
       if (this.#early.length > 600) this.#early.shift();
       return;
     }
+    this.live = true;
     this.seconds.put(message.t, messageRow(message), true);
     const from = this.#fold(message.t);
     if (from !== null) this.#changed(from);
