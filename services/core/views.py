@@ -135,9 +135,9 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     that is trapped by the hours before (SHORT_SQUEEZE, LONG_SQUEEZE, NEUTRAL), with its strength
     `k`, -1 to 1. `score`: 0 to 10, None without a reset; `parts`: its points by part, at most
     `parts_max`, which is not all 10 points but 10 and those of open interest. `waits`: every
-    condition between here and the next step. `warm_at_t`: when the symbol may decide at the latest,
-    None if it does already or nobody knows. `signal_id`: of the signal that waits, or that the
-    position came from.
+    condition between here and the next step. `gap_needed`: gap that a divergence takes, in scales.
+    `warm_at_t`: when the symbol may decide at the latest, None if it does already or nobody knows.
+    `signal_id`: of the signal that waits, or that the position came from.
     """
 
     symbol: str
@@ -161,6 +161,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     setup: Setup | None = None
     score: float | None = None
     score_needed: float = 0.0
+    gap_needed: float | None = None
     parts: dict[str, float] = {}
     parts_max: dict[str, float] = {}
     waits: list[Wait] = []

@@ -50,6 +50,7 @@ def view_of(trader: SymbolTrader, permits: Permits, now_ms: int) -> View:
         setup=_setup(seen, execution),
         score=None if score is None else score.total,
         score_needed=trader.params.min_score,
+        gap_needed=trader.params.div_gap_z,
         parts={} if score is None else score.breakdown(),
         parts_max=progress_setup.parts_max(trader.params),
         waits=waits,
@@ -77,6 +78,7 @@ def _loading(trader: SymbolTrader, now_ms: int) -> View:
         state=str(State.WARMUP),
         next_state=str(State.WATCHING),
         score_needed=trader.params.min_score,
+        gap_needed=trader.params.div_gap_z,
         parts_max=progress_setup.parts_max(trader.params),
         waits=[Wait(code="loading", text=text, met=False)],
     )

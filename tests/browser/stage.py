@@ -249,6 +249,7 @@ def view(state: str = "WATCHING", **changes: object) -> View:
         "k": 0.41,
         "windows": [window(30), window(15, 1.0)],
         "score_needed": 4.0,
+        "gap_needed": 3.0,
         "parts_max": PARTS_MAX,
         "waits": [
             Wait(

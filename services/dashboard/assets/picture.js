@@ -245,15 +245,14 @@ export class Picture {
     const window = view?.windows.find(({ minutes }) => minutes === this.window);
     const scales = window?.scale_spot && window.scale_perp && window.scale_gap
       ? { spot: window.scale_spot, perp: window.scale_perp, gap: window.scale_gap } : null;
-    const told = view?.waits.find(({ code, kind, need }) => code === "gap" && kind === "step" && need);
-    if (told) this.need = told.need;
+    const needed = view?.gap_needed ?? null;
     const { legends } = this.chart;
     legends.title("gap", this.window ? `Divergence ${this.window} min` : "Divergence");
     legends.note("gap", !this.window ? "the strategy has told no window yet" : !scales
       ? "its scales are not known yet" : this.window * 60 < this.step
-        ? "the window is shorter than a bar" : this.need
-          ? `it takes \u00b1${format.show(this.need, "points")}` : "");
-    this.chart.divergence(this.window, scales, this.need ?? null);
+        ? "the window is shorter than a bar" : needed
+          ? `it takes \u00b1${format.show(needed, "points")}` : "");
+    this.chart.divergence(this.window, scales, needed);
   }
 
   /** The chart in words, for who cannot see it; changed seldom. */
