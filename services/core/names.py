@@ -116,6 +116,8 @@ def lease_fence(symbol: str) -> str:
 EXECUTOR_LEASE = lease("executor")
 """Which freqtrade may enter trades: `OWNER:TOKEN`."""
 EXECUTOR_FENCE = lease_fence("executor")
+EXECUTOR_PROCESS = f"{PREFIX}:executor_process"
+"""The process that holds this lease, by a name that it drew for itself."""
 
 
 def heartbeat(service: str) -> str:

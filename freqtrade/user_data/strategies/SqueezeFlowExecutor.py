@@ -145,7 +145,7 @@ class SqueezeFlowExecutor(IStrategy):  # type: ignore[misc]
             text = f"{self._lease.problem}: stop one of the two, this one enters nothing"
             self._alarms.say("critical", "second_executor", text, _now_ms())
         elif self._lease.held:
-            self._alarms.over("second_executor")
+            self._alarms.over("second_executor", _now_ms())
             _log.info("entries are for this executor %s", kv(lease=self._lease.value))
 
     def _note_halt(self, raw: bytes | None) -> None:

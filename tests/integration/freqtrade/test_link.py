@@ -97,6 +97,15 @@ def test_X5_restart_on_the_same_data_goes_on_at_once_and_deposes_the_old_process
     assert link.claim("id-1", new)
 
 
+def test_X5_lease_whose_answer_was_lost_is_known_as_ones_own(link: Link, redis: Redis) -> None:
+    own = turn(link, Lease("a"))
+    redis.delete(names.EXECUTOR_LEASE, names.EXECUTOR_PROCESS)
+    _, lost = link.turn(own, SYMBOLS)
+    assert lost.token > own.token
+    assert turn(link, own).token == lost.token
+    assert link.claim("id-1", own)
+
+
 def test_X5_token_grows_after_redis_lost_its_data(link: Link, redis: Redis) -> None:
     first = turn(link, Lease("a"))
     second = turn(link, Lease("b"))

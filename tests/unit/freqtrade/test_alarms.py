@@ -16,7 +16,7 @@ def test_alert_waits_until_it_is_told() -> None:
     assert alarms.waiting() == []
 
 
-def test_same_text_is_repeated_after_five_minutes_only() -> None:
+def test_operator_is_reminded_of_what_lasts_after_hours_only() -> None:
     alarms = Alarms()
     alarms.say("warning", "halt", "on", 0)
     alarms.told(alarms.waiting()[0])
@@ -35,10 +35,18 @@ def test_other_text_is_news_and_replaces_what_waits() -> None:
     assert [alert.text for alert in alarms.waiting()] == ["off"]
 
 
-def test_what_was_over_is_news_again() -> None:
+def test_end_is_told_once_and_what_comes_back_is_news() -> None:
     alarms = Alarms()
-    alarms.say("critical", "second_executor", "b", 0)
+    alarms.over("second_executor", 0)
+    assert alarms.waiting() == []
+    alarms.say("critical", "second_executor", "b", 1_000)
+    alarms.say("critical", "second_executor", "c", 2_000)
     alarms.told(alarms.waiting()[0])
-    alarms.over("second_executor")
-    alarms.say("critical", "second_executor", "b", 1)
-    assert len(alarms.waiting()) == 1
+    alarms.over("second_executor", 61_000)
+    alarms.over("second_executor", 62_000)
+    (end,) = alarms.waiting()
+    assert (end.level, end.ended_level, end.ts_ms) == ("info", "critical", 61_000)
+    assert end.text == "over after 60 s: c"
+    alarms.told(end)
+    alarms.say("critical", "second_executor", "c", 63_000)
+    assert [alert.level for alert in alarms.waiting()] == ["critical"]

@@ -169,7 +169,7 @@ class Gatekeeper:
         if found:
             self._alarms.say("critical", code, text.format(", ".join(found)), self._now_ms())
         else:
-            self._alarms.over(code)
+            self._alarms.over(code, self._now_ms())
 
     def reason(self, signal: Signal) -> str | None:
         """Why nothing may be entered on this signal now; None if it may."""

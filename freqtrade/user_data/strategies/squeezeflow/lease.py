@@ -16,16 +16,25 @@ LIFE_MS = 30_000
 OWNER_FILE = ".executor_id"  # backups leave it out: two hosts restored from one must differ
 
 TURN = """
--- KEYS: lease, fence; ARGV: owner, own token ('0': none yet), life in ms, '1' if it may be taken
+-- KEYS: lease, fence, process of the holder
+-- ARGV: owner, own token ('0': none yet), life in ms, '1' if it may be taken, own process
 -- Returns: own token (0: not the holder), the lease as it stands, ms that it still lives
 local lease = redis.call('GET', KEYS[1])
 local mine = ARGV[1] .. ':'
 if lease == mine .. ARGV[2] then
   redis.call('PEXPIRE', KEYS[1], ARGV[3])
+  redis.call('PEXPIRE', KEYS[3], ARGV[3])
   return {ARGV[2], lease, ARGV[3]}
 end
+local ours = lease and string.sub(lease, 1, #mine) == mine
+-- It was given to this process before, but the answer was lost.
+if ours and redis.call('GET', KEYS[3]) == ARGV[5] then
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+  redis.call('PEXPIRE', KEYS[3], ARGV[3])
+  return {string.sub(lease, #mine + 1), lease, ARGV[3]}
+end
 -- A process that starts on the data of the holder goes on from it; the one before is deposed.
-local heir = ARGV[2] == '0' and lease and string.sub(lease, 1, #mine) == mine
+local heir = ours and ARGV[2] == '0'
 if heir or (not lease and ARGV[4] == '1') then
   -- A token is never below the clock in ms, so that it grows even after Redis has lost its data.
   local clock = redis.call('TIME')
@@ -34,6 +43,7 @@ if heir or (not lease and ARGV[4] == '1') then
   token = string.format('%.0f', token)
   redis.call('SET', KEYS[2], token)
   redis.call('SET', KEYS[1], mine .. token, 'PX', ARGV[3])
+  redis.call('SET', KEYS[3], ARGV[5], 'PX', ARGV[3])
   return {token, mine .. token, ARGV[3]}
 end
 return {'0', lease or '', tostring(math.max(redis.call('PTTL', KEYS[1]), 0))}
@@ -70,6 +80,7 @@ class Lease:
     def __init__(self, owner: str, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.owner = owner
         self._monotonic = monotonic
+        self._process = uuid.uuid4().hex
         self._token = 0
         self._held = False
         self._asked = False
@@ -77,11 +88,11 @@ class Lease:
         self._other_until = 0.0
 
     @property
-    def arguments(self) -> tuple[str, str, int, str]:
+    def arguments(self) -> tuple[str, str, int, str, str]:
         """Arguments of `TURN`."""
         # Redis may have lost its data: the lease of another one ends when it would have ended.
         may_take = self._monotonic() >= self._other_until
-        return self.owner, str(self._token), LIFE_MS, "1" if may_take else "0"
+        return self.owner, str(self._token), LIFE_MS, "1" if may_take else "0", self._process
 
     @property
     def value(self) -> str:

@@ -26,6 +26,7 @@ from squeezeflow.lease import Lease
 
 CALL_LIMIT_S = 0.5
 MAX_DRAINED = 100
+_LEASE = (names.EXECUTOR_LEASE, names.EXECUTOR_FENCE, names.EXECUTOR_PROCESS)
 
 # A refused signal is claimed and reported in one step, so that it is never both reported as
 # refused and executed later. Claimed already: it was executed or reported, nothing to say. Without
@@ -103,7 +104,7 @@ class Link:
 
         def look() -> tuple[Seen, lease.Answer]:
             with self._redis.pipeline(transaction=False) as pipe:
-                pipe.eval(lease.TURN, 2, names.EXECUTOR_LEASE, names.EXECUTOR_FENCE, *own.arguments)
+                pipe.eval(lease.TURN, len(_LEASE), *_LEASE, *own.arguments)
                 pipe.mget(keys)
                 answer, values = pipe.execute(raise_on_error=False)
             if isinstance(values, RedisError):
