@@ -12,6 +12,7 @@ from tests.browser.stage import SYMBOLS, Stage, now_ms, waves
 MODULES = """
 const { Bars } = await import("/assets/bars.js");
 const { Seconds, RING_S, blank } = await import("/assets/seconds.js");
+const { overlays } = await import("/assets/overlays.js");
 """
 
 
@@ -126,3 +127,23 @@ async def test_four_hours_of_five_seconds_are_shown_at_once(desktop: Tab, stage:
     assert await desktop.text("#steps [aria-pressed=true]") == "5s"
     query = next(query for query in stage.asked if query["step"] == "5")
     assert int(query["to"]) - int(query["from"]) >= 14_400
+
+
+async def test_a_gap_of_forced_orders_marks_the_liquidations_alone(
+    desktop: Tab, stage: Stage
+) -> None:
+    rows = [
+        {"market": "A", "from_s": 10, "to_s": 20, "reason": "disconnect"},
+        {"market": "B", "from_s": 15, "to_s": 30, "reason": "start"},
+        {"market": "C", "from_s": 25, "to_s": 60, "reason": "liquidations"},
+    ]
+    found = await result(
+        desktop, stage,
+        """
+        const markers = { trades: new Map(), signals: new Map() };
+        const { gaps, forcedGaps } = overlays({ markers, view: null, gaps: rows, now: 99 });
+        return [gaps, forcedGaps];
+        """,
+        rows=rows,
+    )  # fmt: skip
+    assert found == [[{"from": 10, "to": 30}], [{"from": 10, "to": 60}]]

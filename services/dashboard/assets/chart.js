@@ -20,7 +20,7 @@ export class Chart {
     this.scale = this.chart.timeScale();
     this.series = addSeries(this.chart);
     this.legends = new Legends(element, this.chart);
-    this.lists = { gaps: [], trades: [], signals: [], moments: [], setup: null };
+    this.lists = { gaps: [], forcedGaps: [], trades: [], signals: [], moments: [], setup: null };
     this.lines = new Map();
     this.thresholds = [];
     this.window = null;
@@ -56,7 +56,7 @@ export class Chart {
     const { candles, spot, gap, oi, lbuy } = this.series;
     for (const series of [candles, spot, gap, oi, lbuy]) {
       attach(series, setupLayer(() => lists.setup, x));
-      attach(series, gapLayer(lists.gaps, x));
+      attach(series, gapLayer(series === lbuy ? lists.forcedGaps : lists.gaps, x));
     }
     attach(candles, momentLayer(lists.moments, x, theme));
     attach(candles, signalLayer(lists.signals, x, theme));
@@ -160,7 +160,7 @@ export class Chart {
     }
   }
 
-  /** Lists of what layers draw: gaps, trades, signals, moments, setup. */
+  /** Lists of what layers draw: gaps, forcedGaps, trades, signals, moments, setup. */
   put(lists) {
     for (const [name, value] of Object.entries(lists)) {
       if (name === "setup") this.lists.setup = value;

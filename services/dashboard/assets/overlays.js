@@ -4,8 +4,13 @@ import { COLORS } from "./panes.js";
 
 const DEAD = new Set(["rejected", "expired", "cancelled", "refused"]);
 const SOFT = "#8b96a8";
+/** Reason of a gap whose trades are complete: only forced orders may be missing. */
+const FORCED_ORDERS_ONLY = "liquidations";
 
-/** Lists for `Chart.put`. `gaps`: rows of the protocol; `now`: UTC s of the newest bar's end. */
+/**
+ * Lists for `Chart.put`; `forcedGaps` are those of the liquidations.
+ * `gaps`: rows of the protocol; `now`: UTC s of the newest bar's end.
+ */
 export function overlays({ markers, view, gaps, now }) {
   const trades = [...markers.trades.values()].map(tradeMark);
   const signals = [...markers.signals.values()]
@@ -14,7 +19,8 @@ export function overlays({ markers, view, gaps, now }) {
   return {
     trades,
     signals,
-    gaps: merged(gaps),
+    gaps: merged(gaps.filter(({ reason }) => reason !== FORCED_ORDERS_ONLY)),
+    forcedGaps: merged(gaps),
     setup: setup && { from: setup.anchor_t, to: now, direction: setup.direction },
     moments: moments(setup),
   };

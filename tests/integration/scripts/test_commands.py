@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.integration.clones import clone_into
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """The project's own files, with the installed environment lent to it."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout.splitlines()  # fmt: skip
-    for name in listed:
-        if (ROOT / name).is_file():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, tmp_path / name)
-    (tmp_path / ".local").mkdir()
-    for name in ("venv", "freqtrade", "debian"):
-        if (ROOT / ".local" / name).exists():
-            (tmp_path / ".local" / name).symlink_to(ROOT / ".local" / name)
-    return tmp_path
+    """The project in an empty folder."""
+    return clone_into(tmp_path)
 
 
 def _run(clone: Path, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:

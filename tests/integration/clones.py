@@ -1,0 +1,27 @@
+"""The project in a folder of its own, as a user has it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LENT = ("venv", "freqtrade", "debian")
+
+
+def clone_into(folder: Path) -> Path:
+    """The project's own files, with the installed environment lent to it; returns `folder`."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    for name in listed:
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / ".local").mkdir()
+    for name in LENT:
+        if (ROOT / ".local" / name).exists():
+            (folder / ".local" / name).symlink_to(ROOT / ".local" / name)
+    return folder
