@@ -15,6 +15,7 @@ BLIND_GAPS = 20.0
 BLIND_MAX_S = 600.0
 SPARSE_GAPS = 30.0
 SPARSE_MIN_S = 30.0
+SPARSE_LONGEST = 3.0
 
 SETTLING_S = 2.0
 ESTABLISHED_EVENTS = 20
@@ -64,10 +65,12 @@ class Watch:
     asked: after 12 mean distances, at least 5 s; a slow market after 3, at least 45 s; one that
     never sent anything after 10 s. Each time the venue knows of nothing newer, the next look is
     twice as far away. `is_mute_by_rate` is the stricter judgement where nobody can be asked.
-    Forced orders (`sparse`) come in clusters: they are only ever judged by an established rate.
+    Forced orders (`sparse`) come in clusters: they are only ever judged by an established rate, and
+    not before three times the longest silence they were ever heard after.
     """
 
     __slots__ = (
+        "_longest_s",
         "_look_s",
         "_patience",
         "_seen_s",
@@ -87,6 +90,7 @@ class Watch:
         self._seen_s = 0.0
         self._look_s = 0.0
         self._unheard_s = 0.0
+        self._longest_s = 0.0
         self._patience = 1.0
 
     def begin(self, now_s: float) -> None:
@@ -106,6 +110,7 @@ class Watch:
         self._unheard_s += elapsed_s
         if events and self._unheard_s > 0:
             self.rate.observe(self._unheard_s, events)
+            self._longest_s = max(self._longest_s, self._unheard_s)
             self._unheard_s = 0.0
         if events:
             self.heard = True
@@ -138,7 +143,8 @@ class Watch:
         """How long it may be silent where the venue cannot be asked; needs an established rate."""
         gap_s = self.rate.mean_gap_s()
         if self.sparse:
-            return min(MAX_S, max(SPARSE_MIN_S, SPARSE_GAPS * gap_s) * self._patience)
+            usual_s = max(SPARSE_MIN_S, SPARSE_GAPS * gap_s, SPARSE_LONGEST * self._longest_s)
+            return min(MAX_S, usual_s * self._patience)
         return min(BLIND_MAX_S, max(BLIND_MIN_S, BLIND_GAPS * gap_s)) * self._patience
 
     def is_mute_by_rate(self, now_s: float) -> bool:

@@ -132,6 +132,17 @@ def test_forced_orders_are_judged_by_an_established_rate_only() -> None:
     assert frequent.suspicion(120 + 31 + SPARSE_MIN_S) >= 1.0
 
 
+def test_forced_orders_may_pause_as_they_have_paused_before() -> None:
+    watch = Watch(sparse=True)
+    watch.begin(0.0)
+    for now in range(3, 2000):
+        clustered = now % 400 < 40
+        watch.observe(float(now), 1.0, 5 if clustered else 0)
+        assert watch.suspicion(float(now)) < 1.0 or now < 400
+    assert watch.suspicion(1639.0 + 3 * 361 - 1) < 1.0
+    assert watch.suspicion(1639.0 + 3 * 361) >= 1.0
+
+
 def test_a_market_heard_but_hardly_known_is_given_some_time() -> None:
     watch = watch_at(2.0, 5)
     assert suspected_after(watch, 5) == UNSURE_S
