@@ -43,10 +43,19 @@ stage() {
 unit() { stage tests/unit -m "not slow and not stack" "$@"; }
 
 # Most of these wait for other processes, so more of them run than there are processors, a file's
-# tests by the same worker. Those that bound how long something takes follow, one at a time.
+# tests by the same worker; what fails beside others is judged by a second run without them. Those
+# that bound how long something takes follow, one at a time.
 integration() {
-    local rest=(tests --ignore=tests/unit)
-    stage "${rest[@]}" -m "not slow and not stack and not alone" -n 3 --dist loadfile "$@"
+    local rest=(tests --ignore=tests/unit) before=$failed
+    local together=("${rest[@]}" -m "not slow and not stack and not alone")
+    failed=0
+    stage "${together[@]}" -n 3 --dist loadfile "$@"
+    if ((failed)); then
+        echo "What failed beside other tests is run again without them." >&2
+        failed=0
+        stage "${together[@]}" "$@" -n 0 --last-failed --last-failed-no-failures none
+    fi
+    ((failed)) || failed=$before
     stage "${rest[@]}" -m "alone and not slow and not stack" "$@" -n 0
 }
 
