@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.backup.create import PREFIX, UNFINISHED
+from scripts.backup.shelf import PREFIX, UNFINISHED
 from services.monitor.measure.backup import Backups, newest_s, of_newest
 
 
