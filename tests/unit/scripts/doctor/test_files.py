@@ -14,7 +14,9 @@ CONFIG = "freqtrade/config/config.json"
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    # Where temporary folders are is no matter of the clone.
+    monkeypatch.setattr(files, "LONGEST_SOCKET_PATH", 1_000)
     (tmp_path / CONFIG).parent.mkdir(parents=True)
     (tmp_path / CONFIG).write_text('{"dry_run": true}')
     secret_files.ensure(tmp_path / "secrets")

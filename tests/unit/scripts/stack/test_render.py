@@ -70,7 +70,11 @@ def test_a_path_too_long_for_a_socket_is_named(tmp_path: Path) -> None:
         Layout(tmp_path / ("x" * 90), demo=True).prepare()
 
 
-def test_a_demo_start_forgets_the_last_one_and_leaves_live_data_alone(tmp_path: Path) -> None:
+def test_a_demo_start_forgets_the_last_one_and_leaves_live_data_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where temporary folders are is no matter of the layout.
+    monkeypatch.setattr("scripts.stack.layout.LONGEST_SOCKET_PATH", 1_000)
     demo, live = Layout(tmp_path, demo=True), Layout(tmp_path, demo=False)
     for layout in (demo, live):
         layout.prepare()
