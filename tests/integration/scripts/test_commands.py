@@ -13,9 +13,9 @@ from tests.integration.clones import clone_into
 
 
 @pytest.fixture
-def clone(tmp_path: Path) -> Path:
+def clone(short_path: Path) -> Path:
     """The project in an empty folder."""
-    return clone_into(tmp_path)
+    return clone_into(short_path)
 
 
 def _run(clone: Path, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:

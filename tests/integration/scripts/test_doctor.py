@@ -51,18 +51,18 @@ def gateway() -> Iterator[str]:
 
 
 @pytest.fixture
-def clone(tmp_path: Path) -> Path:
+def clone(short_path: Path) -> Path:
     """The project's sources, nothing installed, no engine, ports of its own."""
-    root = tmp_path / "clone"
+    root = short_path / "clone"
     root.mkdir()
     for name in SOURCES:
         (root / name).symlink_to(ROOT / name)
     (root / "scripts").unlink()
     shutil.copytree(ROOT / "scripts", root / "scripts", ignore=shutil.ignore_patterns("*.pyc"))
     (root / ".env").write_text("".join(f"{name}={free_port()}\n" for name in PORTS))
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "docker").write_text("#!/bin/sh\nexit 1\n")
-    (tmp_path / "bin" / "docker").chmod(0o755)
+    (short_path / "bin").mkdir()
+    (short_path / "bin" / "docker").write_text("#!/bin/sh\nexit 1\n")
+    (short_path / "bin" / "docker").chmod(0o755)
     return root
 
 

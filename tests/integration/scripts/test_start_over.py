@@ -42,9 +42,9 @@ class StackInflux(InfluxServer):
 
 
 @pytest.fixture
-def layout(tmp_path: Path) -> Layout:
+def layout(short_path: Path) -> Layout:
     """As an earlier release left it: fewer secrets, settings that have retired since."""
-    made = Layout(tmp_path, demo=False)
+    made = Layout(short_path, demo=False)
     made.prepare()
     made.secrets.mkdir()
     for name in EARLIER_SECRETS:

@@ -124,9 +124,9 @@ class Clone:
 
 
 @pytest.fixture
-def clone(tmp_path: Path) -> Iterator[Clone]:
+def clone(short_path: Path) -> Iterator[Clone]:
     """Set up as by a user of the earlier release."""
-    made, port = Clone(tmp_path), free_port()
+    made, port = Clone(short_path), free_port()
     gateway = f"http://127.0.0.1:{port}"
     settings = {
         **{name: str(number) for name, number in made.ports.items()},
@@ -144,13 +144,13 @@ def clone(tmp_path: Path) -> Iterator[Clone]:
         **os.environ,
         "SIMULATOR_PORT": str(port),
         "SIMULATOR_HISTORY": "false",
-        "SIMULATOR_DIR": str(tmp_path / "simulator"),
+        "SIMULATOR_DIR": str(short_path / "simulator"),
         "SIMULATOR_VENUES": settings["AGGR_EXCHANGES"],
         "REDIS_PORT": str(made.ports["REDIS_PORT"]),
-        "HEARTBEAT_DIR": str(tmp_path / "alive"),
+        "HEARTBEAT_DIR": str(short_path / "alive"),
         "PYTHONPATH": f"{ROOT}:{ROOT / 'aggr-server'}",
     }
-    with (tmp_path / "simulator.log").open("wb") as log:
+    with (short_path / "simulator.log").open("wb") as log:
         simulator = subprocess.Popen(
             [sys.executable, "-m", "services.simulator"], env=environ, stdout=log, stderr=log
         )
