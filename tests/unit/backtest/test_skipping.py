@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +20,13 @@ from services.backtest.run import Plan, Run
 from services.backtest.sources.tape import FundingSample, SecondBars, Tape, tape_of
 from services.strategy.params import Params
 from tests.unit.market.worlds import Life, world
+from tests.unit.strategy.hasty import HASTY
 
 SECONDS = 9000
 START = 1_200_000 // 86_400 * 86_400 + 86_400 - 5400
 """An hour and a half before midnight."""
 
-HASTY = Params(
-    warm_min=40,
-    scale_lag_min=2,
-    neff_min=1,
-    gap_neff=1,
-    div_windows=(5, 1),
-    div_leg_z=0.3,
-    div_gap_z=0.8,
-    div_confirm_s=4,
-    rearm_gap=0.2,
-    rearm_s=150,
-    reset_min_s=20,
-    reset_confirm_s=3,
-    min_score=0.5,
-    trig_z=0.1,
-    bias_w=60,
-    ready_confirm_s=2,
-    div_timeout_s=300,
-    reset_timeout_s=200,
-    cooldown_s=130,
-    max_hold_s=1500,
-)
-"""Everything happens within minutes, so that a short market sees every state."""
+PARAMS = replace(HASTY, div_gap_z=0.8, comp_freeze_s=Params().comp_freeze_s, max_hold_s=1500)
 
 
 def tape(folder: Path, seed: int, base: str) -> Tape:
@@ -83,18 +63,18 @@ def compare(tapes: tuple[Tape, ...], params: Params, costs: Costs) -> Run:
 
 ENDS = {
     "CATASTROPHIC_STOP": (
-        dataclasses.replace(HASTY, cat_lo=0.0005, cat_hi=0.001, cat_mult=0.1, rb_confirm_s=600),
+        dataclasses.replace(PARAMS, cat_lo=0.0005, cat_hi=0.001, cat_mult=0.1, rb_confirm_s=600),
         Costs(),
     ),
     "LIQUIDATION": (
-        dataclasses.replace(HASTY, cat_enabled=False, rb_confirm_s=600),
+        dataclasses.replace(PARAMS, cat_enabled=False, rb_confirm_s=600),
         Costs(maintenance_rate=0.4985),
     ),
     "MAX_HOLD": (
-        dataclasses.replace(HASTY, cat_enabled=False, rb_confirm_s=600),
+        dataclasses.replace(PARAMS, cat_enabled=False, rb_confirm_s=600),
         Costs(fill_delay_s=0),
     ),
-    "RANGE_BREAK": (HASTY, Costs(fill_delay_s=4)),
+    "RANGE_BREAK": (PARAMS, Costs(fill_delay_s=4)),
 }
 
 
@@ -111,7 +91,7 @@ def test_a_position_is_skipped_up_to_what_ends_it(reason: str, tmp_path: Path) -
 def test_positions_side_by_side_are_worth_the_same_in_every_second(tmp_path: Path) -> None:
     tapes = (tape(tmp_path, 1, "BTC"), tape(tmp_path, 2, "ETH"), tape(tmp_path, 3, "SOL"))
     costs = Costs(risk_frac=0.001, max_open_trades=2)
-    run = compare(tapes, dataclasses.replace(HASTY, max_daily_loss=1e-4), costs)
+    run = compare(tapes, dataclasses.replace(PARAMS, max_daily_loss=1e-4), costs)
     assert {trade.symbol for trade in run.broker.trades} > {"BTCUSDT"}
 
 
@@ -124,7 +104,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seed=st.integers(0, 2**32 - 1),
     params=st.builds(
         dataclasses.replace,
-        st.just(HASTY),
+        st.just(PARAMS),
         max_hold_s=st.sampled_from((0, 60, 900)),
         rb_confirm_s=st.sampled_from((1, 10, 600)),
         cat_enabled=st.booleans(),

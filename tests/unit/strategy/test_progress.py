@@ -12,6 +12,7 @@ from services.strategy.params import Params
 from services.strategy.progress import NEXT, Leg
 from services.strategy.types import Environment, State
 from tests.unit.strategy.conftest import market_of
+from tests.unit.strategy.hasty import HASTY
 from tests.unit.strategy.noise import wild
 from tests.unit.strategy.scenarios import LEAD_S, MIDNIGHT, SCENARIOS, Market
 from tests.unit.strategy.stepwise import Stepwise, broken, hindered, met_way, ready
@@ -19,31 +20,6 @@ from tests.unit.strategy.stepwise import Stepwise, broken, hindered, met_way, re
 ORIGIN = MIDNIGHT + LEAD_S
 REPORTED = (State.ENTRY_READY, State.CLOSING)
 """States that are left when the execution engine reports something."""
-
-HASTY = Params(
-    warm_min=40,
-    scale_lag_min=2,
-    neff_min=1,
-    gap_neff=1,
-    div_windows=(5, 1),
-    div_leg_z=0.3,
-    div_gap_z=1.0,
-    div_confirm_s=4,
-    rearm_gap=0.2,
-    rearm_s=150,
-    comp_freeze_s=400,
-    reset_min_s=20,
-    reset_confirm_s=3,
-    min_score=0.5,
-    trig_z=0.1,
-    bias_w=60,
-    ready_confirm_s=2,
-    div_timeout_s=300,
-    reset_timeout_s=200,
-    cooldown_s=130,
-    max_hold_s=90,
-)
-"""Everything happens within minutes, so that a short market sees every state."""
 
 
 @cache
