@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,9 @@ SECONDS = 9000
 START = 1_200_000 // 86_400 * 86_400 + 86_400 - 5400
 """An hour and a half before midnight."""
 
-PARAMS = replace(HASTY, div_gap_z=0.8, comp_freeze_s=Params().comp_freeze_s, max_hold_s=1500)
+PARAMS = dataclasses.replace(
+    HASTY, div_gap_z=0.8, comp_freeze_s=Params().comp_freeze_s, max_hold_s=1500
+)
 
 
 def tape(folder: Path, seed: int, base: str) -> Tape:
