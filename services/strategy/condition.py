@@ -41,13 +41,9 @@ def least(
     way: str = "",
 ) -> Condition:
     """`have` must be `need` at least; `met`: where the method's own comparison is another."""
-    if have is None:
-        text = f"{what}: not known, at least {amount(need, unit)}"
-        return Condition(code, text, False, None, need, LEAST, unit, kind, way)
     if met is None:
-        met = have >= need
-    text = f"{what}: {amount(have, unit)}, at least {amount(need, unit)}"
-    return Condition(code, text, met, have, need, LEAST, unit, kind, way)
+        met = have is not None and have >= need
+    return _bounded(Condition(code, what, met, have, need, LEAST, unit, kind, way), "at least")
 
 
 def most(
@@ -62,13 +58,17 @@ def most(
     way: str = "",
 ) -> Condition:
     """`have` must be `need` at most."""
-    if have is None:
-        text = f"{what}: not known, at most {amount(need, unit)}"
-        return Condition(code, text, False, None, need, MOST, unit, kind, way)
     if met is None:
-        met = have <= need
-    text = f"{what}: {amount(have, unit)}, at most {amount(need, unit)}"
-    return Condition(code, text, met, have, need, MOST, unit, kind, way)
+        met = have is not None and have <= need
+    return _bounded(Condition(code, what, met, have, need, MOST, unit, kind, way), "at most")
+
+
+def _bounded(found: Condition, words: str) -> Condition:
+    """With both figures in its text; not met while one is not known."""
+    assert found.need is not None
+    shown = "not known" if found.have is None else amount(found.have, found.unit)
+    text = f"{found.text}: {shown}, {words} {amount(found.need, found.unit)}"
+    return found._replace(text=text, met=found.met and found.have is not None)
 
 
 def held(code: str, have_s: int, need_s: int, *, way: str = "") -> Condition:
