@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from logging import getLogger
 
 import msgspec
@@ -44,8 +44,8 @@ class Outbox:
     What concerns a symbol is written if `fence` of it is still the newest token (None: there are
     no replicas), else kept until the lease has been renewed or `forget` gives it up. With `limits`
     an entry is only published if there is a slot for it among those of all replicas, else
-    `on_refused` is told. `slots`: the symbols led here that take one. `on_written` is told that a
-    turn is written, and which signals with it.
+    `on_refused` is told. `slots`: the symbols led here that take one, until they no longer do.
+    `on_written` is told that a turn is written, and which signals with it.
     """
 
     def __init__(
@@ -198,13 +198,13 @@ class Outbox:
         if turned and self._refresh:
             for symbol in self._to_refresh():
                 slips.setdefault(symbol, Slip()).key = True
-        commands = [self._ask(symbol, slip, now_ms) for symbol, slip in slips.items()]
-        slotted = None
-        if turned and self._limits is not None:
-            taken = self._taken_slots(slips)
-            if routine or taken != self._slotted:
-                slotted = taken
-                commands += self._confirm_slots(slotted, slips, now_ms)
+        slots = self._due_slots(slips, routine=routine) if turned else {}
+        for symbol in slots:
+            slips.setdefault(symbol, Slip())
+        commands = [self._ask(symbol, slip, now_ms, slots) for symbol, slip in slips.items()]
+        read_slots = self._limits is not None and bool(routine or slots)
+        if read_slots:
+            commands.append(("ZRANGEBYSCORE", names.SLOTS, f"({now_ms}", "+inf"))
         commands += _common(alerts, counts, now_ms if routine else None)
         answers = await transact(self._redis, commands)
         # Only now is it written; what came in meanwhile stays for the next time.
@@ -213,8 +213,7 @@ class Outbox:
         self._counts -= counts
         for _ in range(min(len(alerts), len(self._alerts))):
             self._alerts.popleft()
-        if slotted is not None:
-            self._slotted = slotted
+        if read_slots:
             self.on_slots(frozenset(name.decode() for name in answers[len(slips)]))
         written = list(slips.items())
         slips.clear()
@@ -222,6 +221,8 @@ class Outbox:
         for (symbol, slip), answer in zip(written, answers, strict=False):
             if answer == WRITTEN:
                 published += slip.announced
+                if slots.get(symbol) is False:
+                    self._slotted.discard(symbol)
             self._settle(symbol, slip, int(answer))
         if turned:
             self.on_written(published)
@@ -230,18 +231,25 @@ class Outbox:
         due = routine or self._counts.keys() - {"cycles"}
         return Counter(self._counts) if due else Counter()
 
-    def _ask(self, symbol: str, slip: Slip, now_ms: int) -> Command:
+    def _ask(self, symbol: str, slip: Slip, now_ms: int, slots: Mapping[str, bool]) -> Command:
         token = "" if self._fence is None or not symbol else str(self._fence(symbol))
         commands = slip.commands(symbol, now_ms)
         if slip.key and (self._may_show(symbol) or symbol not in self._shown):
             commands += self._key_commands(symbol, now_ms)
         elif slip.key:
             self._slip(symbol).key = True
+        if slots.get(symbol):
+            commands.append(("ZADD", names.SLOTS, now_ms + SLOT_KEPT_MS, symbol))
+        elif symbol in slots:
+            commands.append(("ZREM", names.SLOTS, symbol))
         keys = (names.lease_fence(symbol), names.SLOTS, names.ENTRIES)
         asked = NO_ENTRY
         if self._limits is not None and (entry := slip.entry) is not None:
             most = (self._limits.max_open_positions, self._limits.per_minute)
             asked = (entry.signal_id, symbol, now_ms, now_ms + SLOT_KEPT_MS, *most)
+        if slots.get(symbol) or asked != NO_ENTRY:
+            # Even if the answer is lost: it may have been taken all the same.
+            self._slotted.add(symbol)
         words = (word for command in commands for word in (len(command), *command))
         return ("EVAL", WRITE, len(keys), *keys, token, *asked, *words)
 
@@ -253,28 +261,23 @@ class Outbox:
             return []
         return [("SET", key, _encode(_refreshed(signal, now_ms)), "EX", signal.ttl)]
 
-    def _taken_slots(self, slips: dict[str, Slip]) -> set[str]:
-        taken = {s for s in self._slots() if self._may_show(s)}
-        return taken - self._asked_slots(slips)
+    def _due_slots(self, slips: Mapping[str, Slip], *, routine: bool) -> dict[str, bool]:
+        """Slots to be confirmed, and those to be freed (False). None with a lease not certain."""
+        if self._limits is None:
+            return {}
+        asked = self._asked_slots(slips)
+        taken = {s for s in self._slots() if self._may_show(s)} - asked
+        ended = {s for s in self._slotted - taken - asked if self._may_show(s)}
+        if routine or ended or taken - self._slotted:
+            return dict.fromkeys(sorted(taken), True) | dict.fromkeys(sorted(ended), False)
+        return {}
 
-    def _asked_slots(self, slips: dict[str, Slip]) -> set[str]:
+    def _asked_slots(self, slips: Mapping[str, Slip]) -> set[str]:
         return {s for s, slip in (*slips.items(), *self._slips.items()) if slip.entry}
-
-    def _confirm_slots(
-        self, taken: set[str], slips: dict[str, Slip], now_ms: int
-    ) -> Iterator[Command]:
-        """Commands that confirm slots and free others; the first answers all that are taken."""
-        yield ("ZRANGEBYSCORE", names.SLOTS, f"({now_ms}", "+inf")
-        for symbol in sorted(taken):
-            yield ("ZADD", names.SLOTS, now_ms + SLOT_KEPT_MS, symbol)
-        if ended := self._slotted - taken - self._asked_slots(slips):
-            yield ("ZREM", names.SLOTS, *sorted(ended))
 
     def _settle(self, symbol: str, slip: Slip, answer: int) -> None:
         entry = slip.entry
         if answer == WRITTEN:
-            if entry is not None:
-                self._slotted.add(symbol)
             for action in slip.afterwards:
                 action()
         elif answer == FENCED:

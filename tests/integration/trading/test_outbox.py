@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +16,8 @@ from services.core.records import Signal
 from services.core.transaction import Command, transact
 from services.signal_validator import Limits
 from services.trading.leases import Leases
-from services.trading.outbox import Outbox
+from services.trading.outbox import ROUTINE_TURNS, Outbox
+from services.trading.signals import cancel_signal
 from tests.unit.test_signal_validator import signal as a_signal
 
 OTHERS = ("AUSDT", "BUSDT", "CUSDT")
@@ -158,7 +160,7 @@ async def test_an_entry_needs_a_slot_among_those_of_all_replicas(redis: Redis) -
     other = Outbox(redis, now_ms=lambda: 1_000, slots=lambda: taken, limits=Limits())
     other.turn()
     await other.flush()
-    outbox = Outbox(redis, now_ms=lambda: 1_000, limits=Limits())
+    outbox = Outbox(redis, now_ms=lambda: 1_000, slots=lambda: [signal.symbol], limits=Limits())
     refused = told(outbox)
     known: list[frozenset[str]] = []
     outbox.on_slots = known.append
@@ -201,3 +203,115 @@ async def test_all_replicas_together_publish_no_more_than_twenty_entries_a_minut
         box.announce(a_signal(signal_id=f"id-{i}", symbol=OTHERS[i]))
         await box.flush()
     assert refused == [[], [], [("id-2", "too many entries in a minute")]]
+
+
+async def slots(redis: Redis) -> set[str]:
+    taken: Any = await redis.zrange(names.SLOTS, 0, -1)
+    return {name.decode() for name in taken}
+
+
+def while_written(
+    monkeypatch: pytest.MonkeyPatch, happen: Callable[[], None], *, answered: bool = True
+) -> None:
+    """Let something happen between the next write and its answer, which may be lost."""
+
+    async def write(redis: Redis, commands: Sequence[Command]) -> list[Any]:
+        monkeypatch.undo()
+        answers = await transact(redis, commands)
+        happen()
+        if not answered:
+            raise RedisConnectionError("connection lost")
+        return answers
+
+    monkeypatch.setattr("services.trading.outbox.transact", write)
+
+
+async def turn(outbox: Outbox) -> None:
+    outbox.turn()
+    await outbox.flush()
+
+
+async def test_the_slot_of_a_symbol_forgotten_while_it_is_confirmed_stays_with_its_new_leader(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = ["AUSDT"]
+    outbox = Outbox(redis, now_ms=lambda: 1_000, slots=lambda: taken, limits=Limits())
+    while_written(monkeypatch, lambda: outbox.forget("AUSDT"))
+    await turn(outbox)
+    taken.clear()
+    await turn(outbox)
+    assert await slots(redis) == {"AUSDT"}
+
+
+async def test_the_slot_of_a_symbol_forgotten_while_its_entry_is_written_stays_with_its_new_leader(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox, signal = Outbox(redis, now_ms=lambda: 1_000, limits=Limits()), a_signal()
+    outbox.announce(signal)
+    while_written(monkeypatch, lambda: outbox.forget(signal.symbol))
+    await outbox.flush()
+    await turn(outbox)
+    assert await slots(redis) == {signal.symbol}
+
+
+async def test_an_entry_cancelled_after_its_answer_was_lost_gives_its_slot_back(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox, signal = Outbox(redis, now_ms=lambda: 1_000, limits=Limits()), a_signal()
+    outbox.announce(signal)
+    while_written(monkeypatch, lambda: None, answered=False)
+    with pytest.raises(RedisConnectionError):
+        await outbox.flush()
+    assert await slots(redis) == {signal.symbol}
+    outbox.announce(cancel_signal(signal, "divergence gone", 1_500))
+    await turn(outbox)
+    assert await slots(redis) == set()
+
+
+async def test_a_slot_is_kept_while_the_lease_on_its_symbol_is_not_certain(redis: Redis) -> None:
+    certain = True
+    outbox = Outbox(
+        redis,
+        now_ms=lambda: 1_000,
+        slots=lambda: ["AUSDT"],
+        may_show=lambda _: certain,
+        limits=Limits(),
+    )
+    await turn(outbox)
+    certain = False
+    await turn(outbox)
+    assert await slots(redis) == {"AUSDT"}
+
+
+async def test_s10_a_replica_that_lost_its_lease_neither_takes_nor_frees_a_slot(
+    redis: Redis,
+) -> None:
+    old, new = (Leases(redis, ["AUSDT"], name) for name in ("old", "new"))
+    taken = {old: ["AUSDT"], new: ["AUSDT"]}
+    late, outbox = (
+        Outbox(
+            redis,
+            now_ms=lambda: 1_000,
+            fence=leases.fence,
+            slots=functools.partial(taken.__getitem__, leases),
+            limits=Limits(),
+        )
+        for leases in (old, new)
+    )
+    await old.turn()
+    await turn(late)
+    await redis.hdel(names.REPLICAS, "old")
+    await redis.delete(names.lease("AUSDT"))
+    await new.turn()
+
+    await turn(outbox)
+    taken[old].clear()
+    await turn(late)
+    assert await slots(redis) == {"AUSDT"}
+
+    taken[new].clear()
+    await turn(outbox)
+    taken[old].append("AUSDT")
+    for _ in range(ROUTINE_TURNS):
+        await turn(late)
+    assert await slots(redis) == set()
