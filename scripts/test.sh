@@ -3,8 +3,8 @@
 #   all          lint, unit and integration tests, in this order: what must pass before a change
 #                goes in (default)
 #   unit         without servers            integration  with a real Redis, InfluxDB and freqtrade
-#   slow         those over a minute        stack        with a Docker engine
-#   lint         ruff, mypy, shellcheck
+#   slow         those over a minute        stack        with a Docker engine, also over a minute;
+#   lint         ruff, mypy, shellcheck                  in one: -m "stack and not slow"
 # Integration tests run three at a time, those marked "alone" after them; -n 0 runs all one by one.
 set -euo pipefail
 
@@ -97,7 +97,7 @@ unit | integration)
     ;;
 slow)
     run tests/unit -m "hypothesis and not slow" --hypothesis-profile=search
-    run -m slow "$@"
+    run -m "slow and not stack" "$@"
     ;;
 stack) run -m stack "$@" ;;
 esac

@@ -157,6 +157,7 @@ def problems_of(states: Mapping[str, str], story: Story, audit: Audit) -> list[s
     strangers = [trade for trade in story.opened if trade not in story.outcomes]
     if strangers:
         problems.append(f"trades that no recorded signal has caused: {', '.join(strangers)}")
+    problems += story.repeated
     if audit.compared <= audit.in_gaps:
         problems.append(
             f"only {audit.compared} bars could be compared, {audit.in_gaps} lie in recorded gaps"

@@ -7,6 +7,7 @@ import statistics
 import threading
 import time
 import urllib.parse
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
@@ -33,12 +34,16 @@ _FIELDS = (*wire.FLOAT_FIELDS, *wire.COUNT_FIELDS)
 
 @dataclass(slots=True)
 class Story:
-    """The way of the signals so far. Trades are freqtrade's, by the signal id in `enter_tag`."""
+    """The way of the signals so far. Trades are freqtrade's, by the signal id in `enter_tag`.
+
+    `repeated`: what happened more than once though it must not, in words.
+    """
 
     signals: dict[str, Signal] = field(default_factory=dict)
     opened: dict[str, dict[str, Any]] = field(default_factory=dict)
     closed: dict[str, dict[str, Any]] = field(default_factory=dict)
     outcomes: dict[str, str] = field(default_factory=dict)
+    repeated: list[str] = field(default_factory=list)
 
     @property
     def finished(self) -> list[str]:
@@ -87,21 +92,39 @@ class Evidence:
     def story(self) -> Story:
         """Everything that has happened so far."""
         story = Story()
+        happened: Counter[tuple[str, str]] = Counter()
         for row in self.influx(
             f'SELECT "signal_id", "outcome" FROM "{names.SIGNALS_MEASUREMENT}" '
             "WHERE action != 'CLOSE'"
         ):
+            happened[row["signal_id"], "recorded"] += 1
             story.outcomes[row["signal_id"]] = row["outcome"]
+        for signal in self._published():
+            happened[signal.signal_id, f"published as {signal.event}"] += 1
+            if signal.event == "ENTRY":
+                story.signals[signal.signal_id] = signal
+        for trade in self._trades():
+            signal_id = _signal_id(trade)
+            happened[signal_id, "traded"] += 1
+            story.opened[signal_id] = trade
+            if not trade["is_open"]:
+                story.closed[signal_id] = trade
+        story.repeated = [
+            f"signal {signal_id} was {what} {times} times"
+            for (signal_id, what), times in happened.items()
+            if times > 1
+        ]
+        return story
+
+    def _published(self) -> Iterator[Signal]:
         for key in self._redis.scan_iter(match=names.history("*"), count=1000):
             for data in cast(list[bytes], self._redis.lrange(key, 0, -1)):
-                signal = msgspec.json.decode(data, type=Signal)
-                if signal.event == "ENTRY":
-                    story.signals[signal.signal_id] = signal
-        for trade in self._freqtrade("status"):
-            story.opened[_signal_id(trade)] = trade
-        for trade in self._freqtrade("trades?limit=500")["trades"]:
-            story.opened[_signal_id(trade)] = story.closed[_signal_id(trade)] = trade
-        return story
+                yield msgspec.json.decode(data, type=Signal)
+
+    def _trades(self) -> list[dict[str, Any]]:
+        """Each of freqtrade's trades once, also one that closes between the two questions."""
+        found = [*self._freqtrade("status"), *self._freqtrade("trades?limit=500")["trades"]]
+        return list({trade["trade_id"]: trade for trade in found}.values())
 
     def fills(self) -> Iterator[Fill]:
         """What freqtrade reported, oldest first."""

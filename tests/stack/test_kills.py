@@ -1,13 +1,26 @@
-"""I3: whatever is killed comes back by itself, also by `docker kill`, which the engine leaves."""
+"""I3: whatever is killed comes back by itself, also by `docker kill`, which the engine leaves.
+
+KILL_MINUTES sets how long the long test kills, KILL_SEED what it kills and when.
+"""
 
 from __future__ import annotations
 
+import os
 import random
-from time import monotonic, sleep
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, sleep, time
 
 import pytest
+import redis
 
-from scripts.stack.compose import Project, docker
+from aggr_server import wire
+from scripts.stack import containers
+from scripts.stack.compose import Container, Project, docker
+from scripts.stack.evidence import SETTLED_S, Evidence, Story
+from scripts.stack.running import StackError
+from tests.exactness.verdict import lasting_gaps
 from tests.stack.conftest import BIND_ADDRESS, ROOT
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900), pytest.mark.usefixtures("demo")]
@@ -17,24 +30,50 @@ BACK_WITHIN_S = 60.0
 ROUNDS = 4
 ONE_SHOT = {"volume-init", "influx-init"}
 
+MINUTES = float(os.environ.get("KILL_MINUTES", "20"))
+SEED = int(os.environ.get("KILL_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
+PAUSE_S = (5.0, 40.0)
+PAIRS = 0.5
+"""Of the kills, this part strikes two at once."""
+
+NOTICED_S = 2.0
+"""After a kill the engine knows it by then, and the keeper has not started it again yet."""
+
+RECOVERED_WITHIN_S = 300.0
+ROLLED_UP_WITHIN_S = 420.0
+"""The late roll-up of minutes runs every five."""
+
+
+def staying() -> list[Container]:
+    return [c for c in PROJECT.containers() if c.service not in ONE_SHOT]
+
 
 def verdicts() -> dict[str, str]:
-    return {c.service: c.verdict for c in PROJECT.containers() if c.service not in ONE_SHOT}
+    return {c.service: c.verdict for c in staying()}
+
+
+def until(condition: Callable[[], bool], within_s: float, what: Callable[[], object]) -> float:
+    """Wait for a condition; how long it took, s."""
+    began = monotonic()
+    while not condition():
+        assert monotonic() - began < within_s, what()
+        sleep(1)
+    return monotonic() - began
+
+
+def all_healthy() -> bool:
+    return set(verdicts().values()) == {"healthy"}
 
 
 def test_i3_random_pairs_that_are_killed_are_healthy_again_within_a_minute() -> None:
-    seed = random.SystemRandom().randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    print(f"seed {SEED}")
+    chance = random.Random(SEED)
     for _ in range(ROUNDS):
         services = sorted(verdicts())
         pair = chance.sample(services, 2)
-        identities = [c.identity for c in PROJECT.containers() if c.service in pair]
+        identities = [c.identity for c in staying() if c.service in pair]
         docker("kill", *identities)
-        deadline = monotonic() + BACK_WITHIN_S
-        while set(verdicts().values()) != {"healthy"}:
-            assert monotonic() < deadline, (pair, verdicts())
-            sleep(1)
+        until(all_healthy, BACK_WITHIN_S, lambda pair=pair: (pair, verdicts()))  # type: ignore[misc]
         assert {c.identity for c in PROJECT.containers()} >= set(identities)
 
 
@@ -47,3 +86,159 @@ def test_what_the_user_stops_stays_stopped() -> None:
         assert docker("inspect", "-f", "{{.State.Running}}", container.identity).strip() == "false"
     finally:
         docker("start", container.identity)
+
+
+def strike(victim: Container) -> bool:
+    """`docker kill`; False if it was not running just then."""
+    try:
+        docker("kill", victim.identity)
+    except StackError as error:
+        if "is not running" not in str(error):
+            raise
+        return False
+    return True
+
+
+def kill_at_random(chance: random.Random, seconds: float) -> Counter[str]:
+    """Kill one or two services at a time with random pauses; how often each was killed. Ends with
+    a kill.
+
+    They are drawn from a shuffled list of all of them, again and again, so that none is left out.
+    """
+    killed: Counter[str] = Counter()
+    waiting: list[str] = []
+    deadline = monotonic() + seconds
+    while True:
+        present = {c.service: c for c in staying()}
+        if len(waiting) < 2:
+            waiting += chance.sample(sorted(present), len(present))
+        victims = [waiting.pop(0) for _ in range(2 if chance.random() < PAIRS else 1)]
+        for service in victims:
+            if strike(present[service]):
+                killed[service] += 1
+            else:
+                waiting.append(service)
+        print(f"{time():.0f} killed {' '.join(victims)}", flush=True)
+        if monotonic() >= deadline:
+            return killed
+        sleep(chance.uniform(*PAUSE_S))
+
+
+@pytest.fixture
+def evidence(monkeypatch: pytest.MonkeyPatch) -> Evidence:
+    monkeypatch.setenv("BIND_ADDRESS", BIND_ADDRESS)
+    stack = containers.running(ROOT)
+    assert stack is not None
+    return Evidence(stack.environ)
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Iterator[Path]:
+    """What every container has said, kept when the stack is gone."""
+    path = tmp_path / "stack.log"
+    yield path
+    path.write_text(PROJECT.run("logs", "--no-color", "--timestamps"))
+    print(f"logs in {path}")
+
+
+def gaps_without_reason(evidence: Evidence, start: int, end: int) -> list[wire.Gap]:
+    """Recorded gaps that could have been fetched: the venue tells all, and it was there."""
+    told: set[int] = set()
+    for page in range(start, end, 3000):
+        told.update(
+            evidence.simulator(f"ledger?from={page}&to={min(page + 3000, end)}")["uncertain"]
+        )
+    return [
+        gap
+        for gap in lasting_gaps(evidence.gaps(start), start, end)
+        if not told.issuperset(range(max(gap.from_s, start), min(gap.to_s, end)))
+    ]
+
+
+def seconds_in_gaps(evidence: Evidence, start: int, end: int) -> Counter[str]:
+    """Market-seconds that are recorded as incomplete, by venue and reason."""
+    found: Counter[str] = Counter()
+    for gap in evidence.gaps(start):
+        seconds = min(gap.to_s, end) - max(gap.from_s, start)
+        if seconds > 0:
+            found[f"{gap.market.partition(':')[0]} {gap.reason}"] += seconds
+    return found
+
+
+def minutes_that_differ(evidence: Evidence, start: int, end: int) -> list[tuple[str, int]]:
+    """Minutes whose stored bar has not as many trades as its seconds together."""
+    counted = []
+    for timeframe in wire.TIMEFRAMES[:2]:
+        rows = evidence.influx(
+            "SELECT sum(cbuy) + sum(csell) AS trades FROM "
+            f'"{timeframe.retention_policy}"."{timeframe.measurement}" '
+            f"WHERE time >= {start}s AND time < {end}s GROUP BY time(1m), market"
+        )
+        counted.append(
+            {(row["market"], row["time"] // 1000): row["trades"] for row in rows if row["trades"]}
+        )
+    seconds, minutes = counted
+    return sorted(key for key in seconds.keys() | minutes if seconds.get(key) != minutes.get(key))
+
+
+def lost_and_doubled(story: Story) -> list[str]:
+    """What is wrong with the signals and trades so far."""
+    unknown = story.signals.keys() ^ story.outcomes.keys()
+    strangers = story.opened.keys() - story.outcomes.keys()
+    return [
+        *story.repeated,
+        *(f"signal {signal_id} is in one of Redis and InfluxDB only" for signal_id in unknown),
+        *(f"no recorded signal has caused trade {signal_id}" for signal_id in strangers),
+    ]
+
+
+def problems(evidence: Evidence) -> list[str]:
+    """The same, and that a service does not answer."""
+    try:
+        return lost_and_doubled(evidence.story())
+    except (OSError, redis.RedisError) as error:
+        return [str(error)]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(MINUTES * 60 + 2400)
+@pytest.mark.usefixtures("logs")
+def test_i3_what_is_killed_at_random_is_back_in_time_and_nothing_is_lost_or_doubled(
+    evidence: Evidence,
+) -> None:
+    print(f"KILL_SEED={SEED} KILL_MINUTES={MINUTES:g}")
+    until(all_healthy, BACK_WITHIN_S, verdicts)
+
+    killed = kill_at_random(random.Random(SEED), MINUTES * 60)
+
+    sleep(NOTICED_S)
+    took_s = NOTICED_S + until(all_healthy, BACK_WITHIN_S - NOTICED_S, verdicts)
+    print(f"{killed.total()} kills, all healthy {took_s:.0f} s after the last: {dict(killed)}")
+    assert killed.keys() == verdicts().keys()
+    start, end = int(evidence.simulator("status")["live_from"]), int(time()) - SETTLED_S
+
+    took_s = until(
+        lambda: not gaps_without_reason(evidence, start, end),
+        RECOVERED_WITHIN_S,
+        lambda: gaps_without_reason(evidence, start, end),
+    )
+    audit = evidence.audit()
+    print(
+        f"all fetched after {took_s:.0f} s; {audit.compared} bars compared, {audit.in_gaps} in "
+        f"gaps, trades {audit.trades}; s in gaps: {dict(seconds_in_gaps(evidence, start, end))}"
+    )
+    assert audit.mismatches == []
+    assert audit.compared > 10 * audit.in_gaps
+
+    until(lambda: not problems(evidence), RECOVERED_WITHIN_S, lambda: problems(evidence))
+    story = evidence.story()
+    print(
+        f"{len(story.signals)} signals, {len(story.opened)} trades opened, "
+        f"{len(story.closed)} closed, outcomes {Counter(story.outcomes.values())}"
+    )
+    first, last = -(-start // 60) * 60, end // 60 * 60
+    until(
+        lambda: not minutes_that_differ(evidence, first, last),
+        ROLLED_UP_WITHIN_S,
+        lambda: minutes_that_differ(evidence, first, last),
+    )

@@ -64,6 +64,8 @@ def test_each_shortcoming_is_a_problem() -> None:
     good = _story()
     stranger = _story()
     stranger.opened["other"] = {"trade_id": 2}
+    doubled = _story()
+    doubled.repeated.append("signal a was traded 2 times")
     differing = Audit(compared=5)
     differing.differ(("V:x", 7), "missing")
     for states, story, audit in (
@@ -71,6 +73,7 @@ def test_each_shortcoming_is_a_problem() -> None:
         ({}, good, Audit(compared=5)),
         ({"redis": "healthy"}, Story(), Audit(compared=5)),
         ({"redis": "healthy"}, stranger, Audit(compared=5)),
+        ({"redis": "healthy"}, doubled, Audit(compared=5)),
         ({"redis": "healthy"}, good, Audit()),
         ({"redis": "healthy"}, good, Audit(compared=5, in_gaps=5)),
         ({"redis": "healthy"}, good, differing),
