@@ -83,7 +83,7 @@ def _restore(chosen: argparse.Namespace, progress: Progress) -> None:
     began = monotonic()
     contents = restore.restore(
         chosen.backup.absolute(),
-        _target(chosen),
+        _target(chosen, progress),
         lambda text: progress.say("restore", text),
         restore.Options(
             replace=chosen.replace,
@@ -118,7 +118,7 @@ def _key(chosen: argparse.Namespace, settings: BackupSettings) -> Key | None:
     return Key.read(chosen.key_file) if chosen.key_file else jobs.key_of(settings)
 
 
-def _target(chosen: argparse.Namespace) -> Target:
+def _target(chosen: argparse.Namespace, progress: Progress) -> Target:
     answers = not chosen.native and engine_answers()
     if chosen.docker and not answers:
         raise BackupError("No Docker engine answers. Start it, or restore with --native.")
@@ -126,7 +126,8 @@ def _target(chosen: argparse.Namespace) -> Target:
         stack = containers.running(ROOT)
         if stack and not chosen.into:
             raise BackupError("The stack is running. Stop it first: ./scripts/down.sh")
-        return ContainerTarget(containers.live(ROOT, chosen.into).project)
+        project = containers.live(ROOT, chosen.into).project
+        return ContainerTarget(project, lambda: containers.equip(project, progress))
     if native.running(ROOT) and not chosen.into:
         raise BackupError("The stack is running. Stop it first: ./scripts/down.sh")
     folder = ROOT / ".local" / (chosen.into or "live")

@@ -1,11 +1,12 @@
 """The collector's folder: its spool, and where it stopped. Its files may be written meanwhile.
 
-Runs as a program too, inside a container: it writes a tar archive to standard output, or unpacks
-one from standard input, and uses nothing but the standard library.
+Runs as a program too, inside a container: it writes a tar archive to standard output, unpacks one
+from standard input, or empties the folder, and uses nothing but the standard library.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tarfile
 from pathlib import Path
@@ -32,6 +33,12 @@ def unpack(archive: BinaryIO, folder: Path) -> None:
         files.extractall(folder)
 
 
+def clear(folder: Path) -> None:
+    """Empty the folder."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:
     try:
         file = path.open("rb")
@@ -46,6 +53,8 @@ def _main(arguments: list[str]) -> int:
     command, folder = arguments[0], Path(arguments[1])
     if command == "pack":
         pack(folder, sys.stdout.buffer)
+    elif command == "clear":
+        clear(folder)
     else:
         unpack(sys.stdin.buffer, folder)
     return 0

@@ -7,6 +7,7 @@ import os
 import subprocess
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,8 +20,10 @@ from scripts.stack.running import StackError
 COMMAND_TIMEOUT_S = 3600
 READY_TIMEOUT_S = 120.0
 RPC = "127.0.0.1:8088"
+REDIS_DATA = "/data"
+INFLUX_DATA = "/var/lib/influxdb"
 # In the volume, since the root file system is read-only and /tmp is small.
-INFLUX_SCRATCH = "/var/lib/influxdb/.transfer"
+INFLUX_SCRATCH = f"{INFLUX_DATA}/.transfer"
 USER_DATA = "/freqtrade/user_data"
 COLLECTOR_DATA = "/var/lib/aggr-server"
 
@@ -40,7 +43,7 @@ _INFLUX_PUT = (
     f'influxd restore -portable -host {RPC} -db "$1" {INFLUX_SCRATCH} >&2'
 )
 _REDIS_PUT = (
-    "cd /data; rm -rf appendonlydir dump.rdb; mkdir appendonlydir; "
+    f"cd {REDIS_DATA}; rm -rf appendonlydir dump.rdb; mkdir appendonlydir; "
     "cat > appendonlydir/appendonly.aof.1.base.rdb; "
     f"printf '{AOF_MANIFEST.encode('unicode_escape').decode()}' "
     "> appendonlydir/appendonly.aof.manifest"
@@ -151,7 +154,7 @@ class ContainerSource(_Containers):
         """Copy a new dump out of the container."""
         save(self.redis)
         with target.open("wb") as file:
-            self._inside("redis", "cat /data/dump.rdb", stdout=file)
+            self._inside("redis", f"cat {REDIS_DATA}/dump.rdb", stdout=file)
 
     def fetch_influx(self, target: Path) -> None:
         """Portable backup, written inside and copied out."""
@@ -180,13 +183,24 @@ class ContainerTarget(_Containers):
 
     recomputes = True
 
+    def __init__(self, project: Project, prepare: Callable[[], None] = lambda: None) -> None:
+        """`prepare`: whatever the host needs before containers start, done once, at first need."""
+        super().__init__(project)
+        self._prepare: Callable[[], None] | None = prepare
+
     @property
     def title(self) -> str:
         """The project."""
         return f"The data of {self._project.name}"
 
     def open(self) -> None:
-        """Start both databases, and let the login be created."""
+        """Start both databases."""
+        prepare, self._prepare = self._prepare, None
+        if prepare:
+            try:
+                prepare()
+            except StackError as error:
+                raise BackupError(str(error)) from error
         self._up("redis", "aggr-influx")
         self._wait("redis", "aggr-influx")
 
@@ -208,9 +222,17 @@ class ContainerTarget(_Containers):
         return self._freqtrade("list").decode().split()
 
     def clear(self) -> None:
-        """Remove the volumes of the three services."""
-        self._run("down", "--remove-orphans", "--volumes")
+        """Empty the folders that a backup holds. The volumes stay, since some hold what it does
+        not, and a volume that is a folder of this host would keep its files without it."""
+        self.close()
+        self._empty("redis", REDIS_DATA)
+        self._empty("aggr-influx", INFLUX_DATA)
+        self._freqtrade("clear")
+        self._collector("clear")
         self.open()
+
+    def _empty(self, service: str, folder: str) -> None:
+        self._beside(service, "find", folder, "-mindepth", "1", "-delete")
 
     def put_redis(self, dump: Path) -> None:
         """Replace Redis' files while it is stopped."""

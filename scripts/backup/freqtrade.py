@@ -1,7 +1,8 @@
 """freqtrade's folder: its databases as consistent copies, everything else as it is.
 
-Runs as a program too, inside freqtrade's container: it writes a tar archive to standard output, or
-unpacks one from standard input, and uses nothing but the standard library.
+Runs as a program too, inside freqtrade's container: it writes a tar archive to standard output,
+unpacks one from standard input, lists or removes the databases, and uses nothing but the standard
+library.
 """
 
 from __future__ import annotations
@@ -50,6 +51,14 @@ def contents(folder: Path) -> list[str]:
     return [path.name for path in sorted(folder.glob(DATABASES))]
 
 
+def clear(folder: Path) -> None:
+    """Remove the databases. A write-ahead log that a crash has left would be applied to whatever
+    database takes their place."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if _database(path):
+            path.unlink()
+
+
 def _database(path: Path) -> bool:
     return path.name.endswith((".sqlite", ".sqlite-wal", ".sqlite-shm", ".sqlite-journal"))
 
@@ -86,6 +95,8 @@ def _main(arguments: list[str]) -> int:
         pack(folder, sys.stdout.buffer)
     elif command == "unpack":
         unpack(sys.stdin.buffer, folder)
+    elif command == "clear":
+        clear(folder)
     else:
         print("\n".join(contents(folder)))
     return 0

@@ -201,9 +201,8 @@ class NativeTarget:
         self.close()
         for name in ("redis", "influx"):
             shutil.rmtree(self._folder / name)
-        shutil.rmtree(self._folder / "aggr-server", ignore_errors=True)
-        for path in self._freqtrade.glob(f"{freqtrade.DATABASES}*"):
-            path.unlink()
+        collector.clear(self._folder / "aggr-server")
+        freqtrade.clear(self._freqtrade)
         self.open()
 
     def put_redis(self, dump: Path) -> None:

@@ -38,14 +38,17 @@ class Options:
 def restore(backup: Path, target: Target, say: Say, options: Options | None = None) -> Manifest:
     """Restore everything and compare counts and sums; return what the backup said it contains.
 
-    Nothing is touched before the backup is verified and the target found empty (or its replacement
-    asked for). Raises `BackupError`.
+    Nothing is touched before the backup is verified, and no data before the target is found empty
+    (or its replacement asked for). Raises `BackupError`.
     """
     chosen = options or Options()
     say("verifying checksums")
     contents = manifest.verify(backup, chosen.key)
     with tempfile.TemporaryDirectory(prefix="restore-", dir=chosen.scratch) as scratch:
         files = _prepare(backup, contents, chosen, Path(scratch))
+        if chosen.settings:
+            # They say where the data lies and what the servers are asked for.
+            _put_settings(files.folder / "settings", chosen.settings, say)
         target.open()
         try:
             _make_room(target, contents.database, chosen.replace, say)
@@ -54,8 +57,6 @@ def restore(backup: Path, target: Target, say: Say, options: Options | None = No
             _compare(target, contents)
         finally:
             target.close()
-        if chosen.settings:
-            _put_settings(files.folder / "settings", chosen.settings, say)
     return contents
 
 
@@ -179,10 +180,16 @@ def _put_settings(source: Path, target: Path, say: Say) -> None:
         place = target / path.relative_to(source)
         if path.is_dir():
             place.mkdir(mode=0o700, exist_ok=True)
-        elif place.exists() and place.read_bytes() != path.read_bytes():
+        elif (there := _contents(place)) and there != path.read_bytes():
             say(f"{place} is kept as it is; the backup has another one")
-        elif not place.exists():
+        elif not there:
             shutil.copyfile(path, place)
             # Containers with other user ids read secrets; their folder keeps everyone else out.
             place.chmod(0o600 if path.parent == source else 0o644)
             say(f"{place} is back")
+
+
+def _contents(path: Path) -> bytes:
+    """Empty too for a secret that nobody has filled in yet."""
+    content = path.read_bytes() if path.exists() else b""
+    return content if content.strip() else b""

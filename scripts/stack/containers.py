@@ -151,7 +151,10 @@ def up(options: Options, progress: Progress) -> Started:
             "have the same names. Stop it there first: ./scripts/down.sh"
         )
     config = stack.project.config()
-    _prepare(stack.project, config, progress)
+    prepare_host(stack.project, config)
+    if options.demo:
+        progress.say("demo", "removing what an earlier demo left")
+        _remove(stack.project)
     if not stack.project.containers():
         ports.require_free(needs(config))
     images.ensure(stack.project, progress)
@@ -207,8 +210,19 @@ def _host_environ(root: Path, given: Mapping[str, str], settings: StackSettings)
     }
 
 
-def _prepare(project: Project, config: Mapping[str, Any], progress: Progress) -> None:
-    """What Compose leaves to the host: readable files, folders for bound volumes, no old demo."""
+def equip(project: Project, progress: Progress) -> None:
+    """What single containers of a project need before any of it was ever started here: secrets,
+    the host's files and folders, images. Raises `StackError`."""
+    if created := secret_files.ensure(project.root / "secrets"):
+        progress.say("secrets", f"created {', '.join(created)}")
+    config = project.config()
+    prepare_host(project, config)
+    if images.missing(config):
+        images.ensure(project, progress)
+
+
+def prepare_host(project: Project, config: Mapping[str, Any]) -> None:
+    """What Compose leaves to the host: readable files, folders for bound volumes."""
     for pattern in MOUNTED:
         for path in project.root.glob(pattern):
             mode = stat.S_IMODE(path.stat().st_mode)
@@ -225,9 +239,6 @@ def _prepare(project: Project, config: Mapping[str, Any], progress: Progress) ->
                     "root, or set SQUEEZEFLOW_DATA in .env to a folder of yours."
                 ) from error
     backup_folder.hand_over(config)
-    if project.demo:
-        progress.say("demo", "removing what an earlier demo left")
-        _remove(project)
 
 
 def _start(stack: ContainerStack, progress: Progress) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from scripts.stack import pins
 from scripts.stack.compose import Project, docker, tail
@@ -43,6 +44,16 @@ def ensure(project: Project, progress: Progress) -> None:
     if standins := [name for name, kind in _kinds(project.root).items() if kind == "stand-in"]:
         progress.say("images", f"stand-ins in use: {', '.join(standins)}")
     _build(project, progress)
+
+
+def missing(config: Mapping[str, Any]) -> bool:
+    """Whether any image of the services is not on this host; `config` as Compose gives it."""
+    names = {service.get("image", name) for name, service in config["services"].items()}
+    try:
+        docker("image", "inspect", *sorted(names))
+    except StackError:
+        return True
+    return False
 
 
 def _pull(name: str, digests: Mapping[str, str]) -> None:

@@ -192,7 +192,8 @@ def test_b3_an_encrypted_backup_restores_with_its_key_only(
 ) -> None:
     key, other = Key.of(KEY, "a test"), Key.of(KEY[::-1], "a test")
     (tmp_path / "secrets").mkdir()
-    (tmp_path / "secrets" / "influx_password").write_text("hidden")
+    for name in ("influx_password", "exchange_key", "page_password"):
+        (tmp_path / "secrets" / name).write_text("hidden")
     options = Options(key=key, settings=(tmp_path / "secrets",))
     folder, contents = create(source, tmp_path / "backups", silent, options)
     assert all(name.endswith(".enc") for name in contents.files)
@@ -203,10 +204,25 @@ def test_b3_an_encrypted_backup_restores_with_its_key_only(
         restore(folder, target, silent, RestoreOptions(key=other))
     assert not (tmp_path / "data").exists()
 
-    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "secrets").mkdir(parents=True)
+    (tmp_path / "project" / "secrets" / "exchange_key").write_text("\n")
+    (tmp_path / "project" / "secrets" / "page_password").write_text("kept")
     asked = RestoreOptions(key=key, settings=tmp_path / "project")
-    restore(folder, target, silent, asked)
-    assert (tmp_path / "project" / "secrets" / "influx_password").read_text() == "hidden"
+    restore(folder, WithSettings(target, tmp_path / "project" / "secrets"), silent, asked)
+    assert (tmp_path / "project" / "secrets" / "page_password").read_text() == "kept"
+
+
+class WithSettings(NativeTarget):
+    """Data of servers that are told by settings and secrets where it is and what to ask for."""
+
+    def __init__(self, target: NativeTarget, secrets: Path) -> None:
+        vars(self).update(vars(target))
+        self._secrets = secrets
+
+    def open(self) -> None:
+        for name in ("influx_password", "exchange_key"):
+            assert (self._secrets / name).read_text() == "hidden"
+        super().open()
 
 
 def test_b3_a_changed_manifest_of_an_encrypted_backup_is_refused(

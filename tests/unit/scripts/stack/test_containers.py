@@ -8,8 +8,7 @@ from types import SimpleNamespace
 from typing import cast
 
 from scripts.stack.compose import Project
-from scripts.stack.containers import _prepare
-from scripts.stack.progress import Progress
+from scripts.stack.containers import prepare_host
 
 
 def test_mounted_files_and_folders_become_readable_for_other_users(tmp_path: Path) -> None:
@@ -21,6 +20,6 @@ def test_mounted_files_and_folders_become_readable_for_other_users(tmp_path: Pat
         path.chmod(0o600)
     folder.chmod(0o700)
     project = cast(Project, SimpleNamespace(root=tmp_path, demo=False))
-    _prepare(project, {}, cast(Progress, None))
+    prepare_host(project, {})
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (folder, board, script)}
     assert modes == {folder: 0o755, board: 0o644, script: 0o644}
