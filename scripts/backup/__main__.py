@@ -12,7 +12,7 @@ from aggr_server.env import SettingsError, load
 from scripts.backup import jobs, restore
 from scripts.backup.arguments import parser
 from scripts.backup.container import ContainerSource, ContainerTarget
-from scripts.backup.manifest import BackupError
+from scripts.backup.errors import BackupError
 from scripts.backup.native import NativeSource, NativeTarget
 from scripts.backup.offsite import OffsiteError
 from scripts.backup.place import Source, Target

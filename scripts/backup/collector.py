@@ -1,36 +1,50 @@
 """The collector's folder: its spool, and where it stopped. Its files may be written meanwhile.
 
+Collectors that share the markets have a folder each, and in it their files under a name of their
+own (`aggr_server.shards`), so that one archive holds them all.
+
 Runs as a program too, inside a container: it writes a tar archive to standard output, unpacks one
-from standard input, or empties the folder, and uses nothing but the standard library.
+from standard input, or empties the folders, and uses nothing but the standard library.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 
-def pack(folder: Path, out: BinaryIO) -> None:
-    """Write the folder as a compressed tar archive.
+_PART = re.compile(r"shard-(\d+)/")
+
+
+def pack(out: BinaryIO, folders: Sequence[Path]) -> None:
+    """Write the folders as one compressed tar archive.
 
     A record that is being written is cut off: the collector passes over it when it reads.
     """
     with tarfile.open(fileobj=out, mode="w|gz") as archive:
-        for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
-            if path.is_file():
-                _add(archive, path, str(path.relative_to(folder)))
+        for folder in folders:
+            for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+                if path.is_file():
+                    _add(archive, path, str(path.relative_to(folder)))
 
 
-def unpack(archive: BinaryIO, folder: Path) -> None:
-    """The reverse of `pack`."""
-    folder.mkdir(parents=True, exist_ok=True)
+def unpack(archive: BinaryIO, folders: Sequence[Path]) -> None:
+    """The reverse of `pack`. Of several folders each gets the files of its collector; what is of
+    one more goes into the first."""
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(fileobj=archive, mode="r|gz") as files:
         if hasattr(tarfile, "data_filter"):
             files.extraction_filter = tarfile.data_filter
-        files.extractall(folder)
+        for file in files:
+            part = _PART.match(file.name)
+            number = int(part[1]) if part else 1
+            files.extract(file, folders[number - 1 if number <= len(folders) else 0])
 
 
 def clear(folder: Path) -> None:
@@ -50,13 +64,14 @@ def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:
 
 
 def _main(arguments: list[str]) -> int:
-    command, folder = arguments[0], Path(arguments[1])
+    command, folders = arguments[0], [Path(argument) for argument in arguments[1:]]
     if command == "pack":
-        pack(folder, sys.stdout.buffer)
+        pack(sys.stdout.buffer, folders)
     elif command == "clear":
-        clear(folder)
+        for folder in folders:
+            clear(folder)
     else:
-        unpack(sys.stdin.buffer, folder)
+        unpack(sys.stdin.buffer, folders)
     return 0
 
 

@@ -7,12 +7,12 @@ import os
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from scripts.backup import collector, freqtrade, line_file
-from scripts.backup.manifest import BackupError
+from scripts.backup.errors import BackupError
 from scripts.backup.redis_files import AOF_MANIFEST, save
 from scripts.stack.compose import Project
 from scripts.stack.running import StackError
@@ -103,25 +103,9 @@ class _Containers:
         return self._compose("run", *options, service, *rest, stdin=stdin, stdout=stdout)
 
     def _compose(self, *arguments: str, stdin: IO[bytes] | None, stdout: IO[bytes] | None) -> bytes:
-        try:
-            done = subprocess.run(
-                self._project.command(*arguments),
-                cwd=self._project.root,
-                env={**os.environ, **self._project.environ},
-                stdin=stdin or subprocess.DEVNULL,
-                stdout=stdout or subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                timeout=COMMAND_TIMEOUT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise BackupError(
-                f"docker compose {arguments[0]} took over {COMMAND_TIMEOUT_S} s."
-            ) from error
-        if done.returncode:
-            said = (done.stderr.decode().strip() or (done.stdout or b"").decode().strip())[-500:]
-            raise BackupError(f"docker compose {arguments[0]} failed: {said}")
-        return done.stdout or b""
+        command = self._project.command(*arguments)
+        title = f"docker compose {arguments[0]}"
+        return call(command, title, self._project, stdin=stdin, stdout=stdout)
 
     def _collector(
         self, verb: str, *, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None
@@ -136,6 +120,37 @@ class _Containers:
         source = Path(freqtrade.__file__).read_text(encoding="utf-8")
         command = ("python3", "-c", source, verb, USER_DATA)
         return self._beside("freqtrade", *command, stdin=stdin, stdout=stdout)
+
+
+def call(
+    command: Sequence[str],
+    title: str,
+    project: Project,
+    *,
+    stdin: IO[bytes] | None,
+    stdout: IO[bytes] | None,
+) -> bytes:
+    """Run a command in the project's folder; return its output if that goes nowhere else.
+
+    Raises `BackupError`, with `title` for the command.
+    """
+    try:
+        done = subprocess.run(
+            command,
+            cwd=project.root,
+            env={**os.environ, **project.environ},
+            stdin=stdin or subprocess.DEVNULL,
+            stdout=stdout or subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BackupError(f"{title} took over {COMMAND_TIMEOUT_S} s.") from error
+    if done.returncode:
+        said = (done.stderr.decode().strip() or (done.stdout or b"").decode().strip())[-500:]
+        raise BackupError(f"{title} failed: {said}")
+    return done.stdout or b""
 
 
 class ContainerSource(_Containers):

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from scripts.backup import influx, lines, manifest, offsite, redis_files, shelf
-from scripts.backup.manifest import BackupError, Manifest
+from scripts.backup.errors import BackupError
+from scripts.backup.manifest import Manifest
 from scripts.backup.place import Source
 from scripts.backup.seal import Key
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aggr_server.env import SettingsError, load
 from scripts.backup import jobs
-from scripts.backup.manifest import BackupError
+from scripts.backup.errors import BackupError
 from scripts.backup.native import NativeSource
 from scripts.backup.offsite import OffsiteError
 from scripts.stack.progress import Progress

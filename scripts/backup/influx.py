@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from scripts.backup.manifest import BackupError, Counts, Days, Policy
+from scripts.backup.errors import BackupError
+from scripts.backup.manifest import Counts, Days, Policy
 
 Query = Callable[[str], Any]
 """Runs an InfluxQL statement; returns InfluxDB's JSON document."""

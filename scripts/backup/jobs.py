@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scripts.backup import create, selftest
-from scripts.backup.manifest import BackupError, Counts
+from scripts.backup.errors import BackupError
+from scripts.backup.manifest import Counts
 from scripts.backup.place import Source
 from scripts.backup.seal import Key
 from scripts.stack.debian import Programs, find

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from scripts.backup import line_file
+from scripts.backup.errors import BackupError
 from scripts.backup.influx import Query, series
-from scripts.backup.manifest import BackupError, Policy
+from scripts.backup.manifest import Policy
 
 SUFFIX = ".lp.gz"
 SHORTEST_WINDOW = timedelta(minutes=10)

@@ -7,12 +7,11 @@ import hmac
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
-if TYPE_CHECKING:
-    from scripts.backup.seal import Key
+from scripts.backup.errors import BackupError
+from scripts.backup.seal import Key
 
 NAME = "manifest.json"
 SIGNATURE = "manifest.hmac"
@@ -24,10 +23,6 @@ Counts = dict[str, dict[str, int]]
 Days = dict[str, dict[str, dict[str, tuple[int, float | None]]]]
 """`retention policy.measurement` -> day, UTC -> field -> number of values and their sum, which
 only numbers have."""
-
-
-class BackupError(Exception):
-    """A backup cannot be made or restored; the text names cause and remedy."""
 
 
 @dataclass(frozen=True, slots=True)

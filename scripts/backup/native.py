@@ -21,7 +21,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from scripts.backup import collector, freqtrade, lines, redis_files, redis_sync
-from scripts.backup.manifest import BackupError
+from scripts.backup.errors import BackupError
 from scripts.stack.debian import Programs
 
 START_TIMEOUT_S = 60.0

@@ -6,7 +6,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from scripts.backup.manifest import BackupError
+from scripts.backup.errors import BackupError
 
 TIMEOUT_S = 6 * 3600
 

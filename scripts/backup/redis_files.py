@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from time import monotonic, sleep
 
-from scripts.backup.manifest import BackupError
+from scripts.backup.errors import BackupError
 
 SAVE_TIMEOUT_S = 600.0
 POLL_S = 0.1

@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 from typing import IO
 
-from scripts.backup.manifest import BackupError
+from scripts.backup.errors import BackupError
 
 TIMEOUT_S = 600.0
 PIECE_BYTES = 1 << 20

@@ -12,7 +12,8 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from scripts.backup import influx, lines, manifest, redis_files, seal
-from scripts.backup.manifest import BackupError, Manifest
+from scripts.backup.errors import BackupError
+from scripts.backup.manifest import Manifest
 from scripts.backup.place import Target
 from scripts.backup.seal import Key
 

@@ -13,7 +13,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.backup.manifest import BackupError
+from scripts.backup.errors import BackupError
 
 SUFFIX = ".enc"
 ITERATIONS = 10_000

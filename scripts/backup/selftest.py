@@ -13,7 +13,7 @@ import msgspec
 
 from scripts.backup import shelf
 from scripts.backup.create import Say
-from scripts.backup.manifest import BackupError
+from scripts.backup.errors import BackupError
 from scripts.backup.native import NativeTarget
 from scripts.backup.restore import Options, restore
 from scripts.backup.seal import Key

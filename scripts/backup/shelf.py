@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from scripts.backup.manifest import BackupError
+from scripts.backup.errors import BackupError
 
 PREFIX = "squeezeflow-"
 UNFINISHED = ".unfinished-"

@@ -17,7 +17,8 @@ import pytest
 from scripts.backup import create as creating
 from scripts.backup import influx, shelf
 from scripts.backup.create import Options, create
-from scripts.backup.manifest import BackupError, Days
+from scripts.backup.errors import BackupError
+from scripts.backup.manifest import Days
 from scripts.backup.native import NativeSource, NativeTarget
 from scripts.backup.offsite import OffsiteError
 from scripts.backup.restore import Options as RestoreOptions

@@ -19,7 +19,7 @@ import redis
 
 from scripts.backup import influx, selftest, shelf
 from scripts.backup.create import create
-from scripts.backup.manifest import BackupError
+from scripts.backup.errors import BackupError
 from services.core import names
 from services.core.records import Alert
 from services.monitor.measure import backup as measured

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from scripts.backup import influx
-from scripts.backup.manifest import BackupError, Days
+from scripts.backup.errors import BackupError
+from scripts.backup.manifest import Days
 
 BEFORE: Days = {
     "aggr_1m.trades_1m": {

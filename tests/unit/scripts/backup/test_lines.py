@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from scripts.backup import line_file, lines
-from scripts.backup.manifest import BackupError, Policy
+from scripts.backup.errors import BackupError
+from scripts.backup.manifest import Policy
 
 POLICIES = (
     Policy("30_days", "720h0m0s", "24h0m0s", True),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.backup.manifest import BackupError
+from scripts.backup.errors import BackupError
 from scripts.backup.seal import Key
 
 TEXT = "0123456789abcdef" * 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts.backup import shelf
-from scripts.backup.manifest import BackupError
+from scripts.backup.errors import BackupError
 
 NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)
 
