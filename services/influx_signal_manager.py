@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from logging import getLogger
 from typing import Any, Literal
@@ -32,6 +33,12 @@ BREAKDOWN = (
 )
 
 _log = getLogger(__name__)
+
+Written = Callable[[], None]
+
+
+def _nothing() -> None:
+    pass
 
 
 class PointKey(msgspec.Struct, frozen=True):
@@ -92,6 +99,66 @@ async def read_entries(influx: InfluxClient, from_ms: int, to_ms: int) -> list[d
     return sorted(found, key=lambda row: row["ts_ms"])
 
 
+def line_of_signal(signal: Signal, decision: Mapping[str, Any]) -> str:
+    """The point of a published signal. `decision`: every value of the five phases at its second."""
+    fields: dict[str, Field | None] = {
+        "signal_id": signal.signal_id,
+        "setup_id": signal.setup_id,
+        "tracking_id": signal.signal_id[:8],
+        "score": signal.score,
+        **{name: float(signal.score_breakdown.get(name, 0.0)) for name in BREAKDOWN},
+        "confidence": signal.confidence,
+        "position_size_factor": signal.position_size_factor,
+        "leverage": signal.leverage,
+        "entry_price": signal.entry_price,
+        "stop_price": signal.stop_price,
+        "invalidation_price": signal.invalidation_price,
+        "max_deviation": signal.max_deviation,
+        "reset_type": signal.reset_type,
+        "env": str(signal.context.get("env", "")),
+        "context_k": float(signal.context.get("k", 0.0)),
+        "oi_state": str(signal.oi.get("state", "")),
+        "oi_z": signal.oi.get("z"),
+        "coverage": signal.coverage,
+        "spot_cvd": float(signal.cvd.get("spot", 0.0)),
+        "futures_cvd": float(signal.cvd.get("perp", 0.0)),
+        "ttl_seconds": signal.ttl,
+        "reasoning": signal.reasoning,
+        "mode": signal.mode,
+        "created_at": signal.timestamp,
+        "parent_signal_id": signal.parent_signal_id,
+        "trade_id": signal.trade_id,
+        "exit_reason": signal.exit_reason,
+        "decision": msgspec.json.encode(decision).decode(),
+        "outcome": "pending",
+    }
+    return _line(point_key(signal), fields)
+
+
+def line_of_fill(key: PointKey, trade_id: int, price: float, ts_ms: int) -> str:
+    """The signal led to a trade, at `price` in quote per base."""
+    fields: dict[str, Field | None] = {
+        "trade_id": trade_id,
+        "fill_price": price,
+        "fill_time": iso(ts_ms),
+        "updated_at": _now(),
+    }
+    return _line(key, fields)
+
+
+def line_of_outcome(key: PointKey, outcome: Outcome, **fields: Field | None) -> str:
+    """The signal's outcome, with further fields such as `exit_price`, `exit_reason`, `pnl`."""
+    return _line(key, {**fields, "outcome": outcome, "updated_at": _now()})
+
+
+def _line(key: PointKey, fields: Mapping[str, Field | None]) -> str:
+    return line(SIGNALS_MEASUREMENT, key.tags, fields, key.ts_ms)
+
+
+def _now() -> str:
+    return iso(time.time_ns() // 1_000_000)
+
+
 class InfluxSignalManager:
     """Takes signals and outcomes without waiting; `run` writes them and tries again for ever.
 
@@ -101,52 +168,27 @@ class InfluxSignalManager:
     def __init__(self, influx: InfluxClient) -> None:
         self._influx = influx
         self._store = PointStore(influx, capacity=QUEUE)
-        self._queue: asyncio.Queue[str] = asyncio.Queue(QUEUE)
+        self._queue: asyncio.Queue[tuple[str, Written]] = asyncio.Queue(QUEUE)
+        self._told: deque[Written] = deque(maxlen=QUEUE)
+
+    def store(self, text: str, written: Written = _nothing) -> None:
+        """Take a point; `written` is called when InfluxDB has it."""
+        if self._queue.full():
+            _log.error("signal record lost, InfluxDB has been away too long %s", kv(queue=QUEUE))
+            self._queue.get_nowait()
+        self._queue.put_nowait((text, written))
 
     def record(self, signal: Signal, decision: Mapping[str, Any]) -> None:
-        """A published signal. `decision`: every value of the five phases at its second."""
-        fields: dict[str, Field | None] = {
-            "signal_id": signal.signal_id,
-            "setup_id": signal.setup_id,
-            "tracking_id": signal.signal_id[:8],
-            "score": signal.score,
-            **{name: float(signal.score_breakdown.get(name, 0.0)) for name in BREAKDOWN},
-            "confidence": signal.confidence,
-            "position_size_factor": signal.position_size_factor,
-            "leverage": signal.leverage,
-            "entry_price": signal.entry_price,
-            "stop_price": signal.stop_price,
-            "invalidation_price": signal.invalidation_price,
-            "max_deviation": signal.max_deviation,
-            "reset_type": signal.reset_type,
-            "env": str(signal.context.get("env", "")),
-            "context_k": float(signal.context.get("k", 0.0)),
-            "oi_state": str(signal.oi.get("state", "")),
-            "oi_z": signal.oi.get("z"),
-            "coverage": signal.coverage,
-            "spot_cvd": float(signal.cvd.get("spot", 0.0)),
-            "futures_cvd": float(signal.cvd.get("perp", 0.0)),
-            "ttl_seconds": signal.ttl,
-            "reasoning": signal.reasoning,
-            "mode": signal.mode,
-            "created_at": signal.timestamp,
-            "parent_signal_id": signal.parent_signal_id,
-            "trade_id": signal.trade_id,
-            "exit_reason": signal.exit_reason,
-            "decision": msgspec.json.encode(decision).decode(),
-            "outcome": "pending",
-        }
-        self._put(point_key(signal), fields)
+        """See `line_of_signal`."""
+        self.store(line_of_signal(signal, decision))
 
     def filled(self, key: PointKey, trade_id: int, price: float, ts_ms: int) -> None:
-        """The signal led to a trade, at `price` in quote per base."""
-        self._put(
-            key, {"trade_id": trade_id, "fill_price": price, "fill_time": iso(ts_ms)}, touched=True
-        )
+        """See `line_of_fill`."""
+        self.store(line_of_fill(key, trade_id, price, ts_ms))
 
     def finish(self, key: PointKey, outcome: Outcome, **fields: Field | None) -> None:
-        """The signal's outcome, with further fields such as `exit_price`, `exit_reason`, `pnl`."""
-        self._put(key, {**fields, "outcome": outcome}, touched=True)
+        """See `line_of_outcome`."""
+        self.store(line_of_outcome(key, outcome, **fields))
 
     async def find(self, signal_id: str) -> PointKey | None:
         """Where a signal is stored. Raises `InfluxError`, `InfluxUnavailable`."""
@@ -177,32 +219,26 @@ class InfluxSignalManager:
         delay_s = RETRY_S
         while True:
             if not len(self._store):
-                lines = [await self._queue.get()]
+                waiting = [await self._queue.get()]
             else:
                 await asyncio.sleep(delay_s)
-                lines = []
-            while not self._queue.empty():
-                lines.append(self._queue.get_nowait())
-            written = await self._store.write(lines)
+                waiting = []
+            written = await self._write(waiting)
             delay_s = RETRY_S if written else min(RETRY_CAP_S, delay_s * 2)
 
     async def drain(self) -> None:
         """Write what waits, once; for a clean end."""
-        lines = []
-        while not self._queue.empty():
-            lines.append(self._queue.get_nowait())
-        await self._store.write(lines)
+        await self._write([])
 
-    def _put(
-        self, key: PointKey, fields: Mapping[str, Field | None], *, touched: bool = False
-    ) -> None:
-        if touched:
-            fields = {**fields, "updated_at": iso(time.time_ns() // 1_000_000)}
-        text = line(SIGNALS_MEASUREMENT, key.tags, fields, key.ts_ms)
-        if self._queue.full():
-            _log.error("signal record lost, InfluxDB has been away too long %s", kv(queue=QUEUE))
-            self._queue.get_nowait()
-        self._queue.put_nowait(text)
+    async def _write(self, waiting: list[tuple[str, Written]]) -> bool:
+        while not self._queue.empty():
+            waiting.append(self._queue.get_nowait())
+        self._told.extend(written for _, written in waiting)
+        if not await self._store.write([text for text, _ in waiting]):
+            return False
+        while self._told:
+            self._told.popleft()()
+        return True
 
     async def _select(self, where: str) -> list[tuple[PointKey, dict[str, Any]]]:
         tags = ("symbol", "action", "strategy", "service", "score_tier", "confidence_tier")

@@ -78,6 +78,11 @@ def announced(signal_id: str, event: str) -> str:
     return f"{PREFIX}:announced:{signal_id}:{event}"
 
 
+def unrecorded(symbol: str) -> str:
+    """Hash number -> line of what InfluxDB has yet to be told about a symbol's signals."""
+    return f"{PREFIX}:unrecorded:{symbol}"
+
+
 def pending_baseline(signal_id: str) -> str:
     """CVD at the decision second, before the trade id is known."""
     return f"{PREFIX}:cvd_baselines:signal:{signal_id}"

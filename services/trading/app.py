@@ -158,6 +158,7 @@ class App:
         self.handover = Handover(
             self.desk,
             self.redis,
+            self.told,
             batch=settings.squeezeflow_1s_batch_size,
             leads=self.leases.keeps,
         )

@@ -118,6 +118,10 @@ class Outbox:
         """Add to a set; remove if `ttl_s` is 0."""
         self._slip(symbol).members[key, value] = ttl_s
 
+    def field(self, key: str, name: str, value: bytes | None, *, symbol: str) -> None:
+        """Set a field of a hash that lives for a day, or delete it (None)."""
+        self._slip(symbol).fields[key, name] = value
+
     def count(self, name: str, by: int = 1) -> None:
         """Increase a counter that lives for a day."""
         self._counts[name] += by

@@ -68,6 +68,7 @@ class Slip:
     messages: deque[tuple[str, bytes]] = field(default_factory=lambda: deque(maxlen=MAX_WAITING))
     values: dict[str, tuple[bytes | None, int]] = field(default_factory=dict)
     members: dict[tuple[str, str], int] = field(default_factory=dict)
+    fields: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
     afterwards: deque[Callable[[], None]] = field(default_factory=lambda: deque(maxlen=MAX_WAITING))
     acknowledged: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_WAITING))
     state: str = ""
@@ -81,6 +82,7 @@ class Slip:
         self.acknowledged += later.acknowledged
         self.values.update(later.values)
         self.members.update(later.members)
+        self.fields.update(later.fields)
         self.state = later.state or self.state
         self.key = self.key or later.key
         return self
@@ -123,6 +125,11 @@ class Slip:
                 found += [("SADD", key, member), ("EXPIRE", key, ttl_s)]
             else:
                 found.append(("SREM", key, member))
+        for (key, name), text in self.fields.items():
+            if text is None:
+                found.append(("HDEL", key, name))
+            else:
+                found += [("HSET", key, name, text), ("EXPIRE", key, names.DAY_S)]
         found += [("PUBLISH", channel, message) for channel, message in self.messages]
         if self.state:
             found.append(("HSET", names.STATUS, symbol, self.state))

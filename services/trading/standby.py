@@ -15,6 +15,7 @@ from aggr_server.log import kv
 from services.core import names
 from services.core.records import Signal
 from services.trading.desk import Desk
+from services.trading.recording import LeaderRecord
 from services.trading.symbol import Saved, SymbolTrader
 
 BEHIND_S = 30
@@ -30,13 +31,21 @@ _log = getLogger(__name__)
 class Handover:
     """Hands symbols on from one leader to the next. `batch`: seconds before others get a turn.
 
-    `leads`: whether this replica keeps the symbol's lease (still).
+    `leads`: whether this replica keeps the symbol's lease (still). `record` takes over what the
+    last leader did not get recorded.
     """
 
     def __init__(
-        self, desk: Desk, redis: Redis, *, batch: int, leads: Callable[[str], bool]
+        self,
+        desk: Desk,
+        redis: Redis,
+        record: LeaderRecord,
+        *,
+        batch: int,
+        leads: Callable[[str], bool],
     ) -> None:
         self._desk = desk
+        self._record = record
         self._redis = redis
         self._batch = batch
         self._leads = leads
@@ -67,10 +76,12 @@ class Handover:
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.get(names.state(symbol))
                 pipe.lrange(names.history(symbol), 0, -1)
-                raw, published = await pipe.execute()
+                pipe.hgetall(names.unrecorded(symbol))
+                raw, published, unrecorded = await pipe.execute()
         except RedisError as error:
             _log.warning("state not read from Redis %s", kv(symbol=symbol, error=error))
             return None
+        self._record.recall(symbol, unrecorded)
         found = self._decoded(raw) if raw is not None else None
         if found is not None and found.memory is not None:
             self._desk.validator.remember(symbol, found.memory)
