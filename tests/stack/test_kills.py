@@ -182,13 +182,13 @@ def minutes_that_differ(evidence: Evidence, start: int, end: int) -> list[tuple[
 
 
 def lost_and_doubled(story: Story) -> list[str]:
-    """What is wrong with the signals and trades so far."""
-    unknown = story.signals.keys() ^ story.outcomes.keys()
-    strangers = story.opened.keys() - story.outcomes.keys()
+    """What is wrong with the signals and trades so far. One that got no slot is recorded only."""
+    told = {signal_id for signal_id, outcome in story.outcomes.items() if outcome != "cancelled"}
     return [
         *story.repeated,
-        *(f"signal {signal_id} is in one of Redis and InfluxDB only" for signal_id in unknown),
-        *(f"no recorded signal has caused trade {signal_id}" for signal_id in strangers),
+        *(f"signal {s} is not recorded" for s in story.signals.keys() - story.outcomes.keys()),
+        *(f"signal {s} is recorded, not published" for s in told - story.signals.keys()),
+        *(f"nobody signalled trade {s}" for s in story.opened.keys() - story.outcomes.keys()),
     ]
 
 
