@@ -87,7 +87,7 @@ def _up(chosen: argparse.Namespace) -> int:
     if started.fresh:
         started.start_seconds = progress.seconds
         sources.remember(ROOT)
-    progress.say("stack", "all services are ready" if started.fresh else "is running already")
+    progress.say("stack", _verdict(started))
     if sources.outdated(ROOT):
         progress.say("stack", f"sources or settings have changed since its start; {ANEW}")
     if not options.check:
@@ -99,6 +99,15 @@ def _up(chosen: argparse.Namespace) -> int:
         result = check(started, options, progress)
     _explain(started.stack)
     return result
+
+
+def _verdict(started: Started) -> str:
+    if started.waiting:
+        return (
+            f"up, but {' and '.join(started.waiting)} not ready; going on trying. See whether this "
+            "host reaches the exchanges: ./scripts/doctor.sh"
+        )
+    return "all services are ready" if started.fresh else "is running already"
 
 
 def _warn(progress: Progress) -> None:

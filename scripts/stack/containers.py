@@ -18,8 +18,16 @@ from scripts.stack import backup_folder, compose, dotenv, images, keeper, ports,
 from scripts.stack.compose import Container, Project
 from scripts.stack.environment import reachable, simulator_url
 from scripts.stack.progress import Progress
-from scripts.stack.running import Address, Options, StackError, Started, Usage
+from scripts.stack.running import (
+    AWAIT_EXCHANGES,
+    Address,
+    Options,
+    StackError,
+    Started,
+    Usage,
+)
 from scripts.stack.settings import StackSettings, merged, setting_names, validate
+from services.core.service import BAD_SETTINGS_EXIT
 from services.core.settings import MonitorSettings
 
 START_TIMEOUT_S = 300.0
@@ -132,7 +140,7 @@ def live(root: Path, scratch: str = "") -> ContainerStack:
 
 
 def up(options: Options, progress: Progress) -> Started:
-    """Start what is not running. Raises `StackError`; then nothing is left running."""
+    """Start what is not running. Raises `StackError`; then nothing that it started is left."""
     compose.require_compose()
     created = secret_files.ensure(options.root / "secrets")
     if created:
@@ -155,18 +163,21 @@ def up(options: Options, progress: Progress) -> Started:
     if options.demo:
         progress.say("demo", "removing what an earlier demo left")
         _remove(stack.project)
-    if not stack.project.containers():
+    present = stack.project.containers()
+    if not present:
         ports.require_free(needs(config))
     images.ensure(stack.project, progress)
     began = time.monotonic()
     try:
-        _start(stack, progress)
+        waiting = _start(stack, progress)
     except BaseException:
-        progress.say("stack", "stopping what was started")
-        stack.stop()
+        # What ran before may be trading.
+        if not any(container.state == "running" for container in present):
+            progress.say("stack", "stopping what was started")
+            stack.stop()
         raise
     keeper.ensure(stack.project)
-    return Started(stack, fresh=True, start_seconds=time.monotonic() - began)
+    return Started(stack, fresh=True, start_seconds=time.monotonic() - began, waiting=waiting)
 
 
 def down(root: Path) -> int:
@@ -241,8 +252,9 @@ def prepare_host(project: Project, config: Mapping[str, Any]) -> None:
     backup_folder.hand_over(config)
 
 
-def _start(stack: ContainerStack, progress: Progress) -> None:
-    """`compose up`, then wait until every service is healthy. Raises `StackError`."""
+def _start(stack: ContainerStack, progress: Progress) -> tuple[str, ...]:
+    """`compose up`, then wait until every service is healthy; return those that a live stack is up
+    without. Raises `StackError`."""
     process = stack.project.start("up", "--detach", "--no-build", "--remove-orphans")
     deadline = time.monotonic() + START_TIMEOUT_S
     try:
@@ -253,17 +265,30 @@ def _start(stack: ContainerStack, progress: Progress) -> None:
                 progress.say(service, {"healthy": "ready", "created": "waiting"}.get(state, state))
             if returned:
                 raise StackError(_failure(stack, containers, _stderr(process)))
-            if returned == 0 and all(container.verdict == "healthy" for container in containers):
-                return
+            unready = [c for c in containers if c.verdict != "healthy"]
+            if returned == 0 and not unready:
+                return ()
             if time.monotonic() > deadline:
-                raise StackError(
-                    _failure(stack, containers, f"not ready after {START_TIMEOUT_S:.0f} s")
-                )
+                reason = _failure(stack, containers, f"not ready after {START_TIMEOUT_S:.0f} s")
+                if returned is None or stack.demo or not _await_exchanges(unready):
+                    raise StackError(reason)
+                progress.say("stack", reason)
+                return tuple(sorted({container.service for container in unready}))
             time.sleep(1)
     finally:
         if process.poll() is None:
             process.terminate()
             process.wait(30)
+        if process.stderr:
+            process.stderr.close()
+
+
+def _await_exchanges(containers: Iterable[Container]) -> bool:
+    """Whether all of these may be unready for want of an exchange, and none for its settings."""
+    return all(
+        container.service in AWAIT_EXCHANGES and container.exit_status != BAD_SETTINGS_EXIT
+        for container in containers
+    )
 
 
 def _stderr(process: subprocess.Popen[str]) -> str:

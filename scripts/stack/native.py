@@ -20,7 +20,14 @@ from scripts.stack.layout import Layout
 from scripts.stack.probes import Probe, probes
 from scripts.stack.progress import Progress
 from scripts.stack.reviver import FROZEN_S
-from scripts.stack.running import Address, Options, StackError, Started, Usage
+from scripts.stack.running import (
+    AWAIT_EXCHANGES,
+    Address,
+    Options,
+    StackError,
+    Started,
+    Usage,
+)
 from scripts.stack.settings import StackSettings, merged, setting_names, validate
 from scripts.stack.supervise import Process, Supervisor, end, leftovers, usage
 from services import influx_init
@@ -130,14 +137,14 @@ def up(options: Options, progress: Progress) -> Started:
     stack = _launch(layout, given, settings, installed)
     try:
         backup = environment.with_backup(settings, demo=options.demo)
-        for step in services.steps(demo=options.demo, backup=backup):
-            _start(stack, step, progress)
+        steps = services.steps(demo=options.demo, backup=backup)
+        waiting = tuple(name for step in steps for name in _start(stack, step, progress))
     except BaseException:
         progress.say("stack", "stopping what was started")
         stack.stop()
         raise
     _remember(stack, progress.seconds)
-    return Started(stack, fresh=True, start_seconds=progress.seconds)
+    return Started(stack, fresh=True, start_seconds=progress.seconds, waiting=waiting)
 
 
 def down(root: Path) -> int:
@@ -219,8 +226,9 @@ def _remember(stack: NativeStack, start_seconds: float) -> None:
     _write_private(stack.layout.state, json.dumps(document))
 
 
-def _start(stack: NativeStack, step: services.Step, progress: Progress) -> None:
-    """Start a step's services and wait until they are ready."""
+def _start(stack: NativeStack, step: services.Step, progress: Progress) -> list[str]:
+    """Start a step's services and wait until they are ready; return those that a live stack is up
+    without. Raises `StackError`."""
     asked = probes(stack.environ)
     for name in step.services:
         progress.say(name, "starting")
@@ -243,7 +251,12 @@ def _start(stack: NativeStack, step: services.Step, progress: Progress) -> None:
         ]
         if hopeless or (waiting and now - began > step.timeout_s):
             named = hopeless or waiting
-            raise StackError("\n".join(_failure(stack.layout, n, reasons[n]) for n in named))
+            reason = "\n".join(_failure(stack.layout, n, reasons[n]) for n in named)
+            if hopeless or stack.demo or not AWAIT_EXCHANGES.issuperset(waiting):
+                raise StackError(reason)
+            progress.say("stack", reason)
+            break
+    return waiting
 
 
 def _judge(process: Process, probe: Probe | None) -> str:

@@ -14,6 +14,10 @@ from typing import Literal, Protocol
 
 Mode = Literal["native", "docker"]
 
+AWAIT_EXCHANGES = frozenset({"aggr-server", "freqtrade"})
+"""Not ready while no exchange answers. They go on trying, and what watches them is to be there
+meanwhile: a live stack is up without them."""
+
 
 class StackError(Exception):
     """The stack cannot be started or reached; the text names cause and remedy, one line each."""
@@ -81,8 +85,10 @@ class Running(Protocol):
 @dataclass(slots=True)
 class Started:
     """Result of `up`. `fresh`: False if the stack was running already. `start_seconds`: from the
-    command, installation included, until every service was ready."""
+    command, installation included, until every service was ready. `waiting`: those that are not,
+    of `AWAIT_EXCHANGES`."""
 
     stack: Running
     fresh: bool
     start_seconds: float = 0.0
+    waiting: tuple[str, ...] = ()

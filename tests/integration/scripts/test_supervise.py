@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,10 @@ import redis
 from scripts.stack import debian, native, render
 from scripts.stack.environment import MARK
 from scripts.stack.layout import Layout
+from scripts.stack.progress import Progress
 from scripts.stack.render import Program
+from scripts.stack.running import StackError
+from scripts.stack.services import Step
 from scripts.stack.settings import StackSettings
 from scripts.stack.supervise import Supervisor, leftovers
 from tests.integration.servers import free_port
@@ -98,6 +102,47 @@ def test_children_of_a_program_end_with_it(layout: Layout) -> None:
     child = psutil.Process(pid).children()[0]
     supervisor.stop(["a"], timeout_s=10)
     _eventually(lambda: not child.is_running())
+
+
+ENDS = [sys.executable, "-c", "import time; time.sleep(1.5); raise SystemExit(2)"]
+REFUSES = [sys.executable, "-c", "raise SystemExit(78)"]
+AWAY = {"AGGR_SERVER_URL": "http://127.0.0.1:1", "FREQTRADE_API_URL": "http://127.0.0.1:1"}
+
+
+def _ready(layout: Layout, *programs: Program, within_s: float = 1.0) -> list[str]:
+    """Start them as a step of the stack; those it is up without."""
+    stack = native.NativeStack(layout, AWAY, _launch(layout, [*programs]))
+    step = Step(tuple(program.name for program in programs), within_s)
+    return native._start(stack, step, Progress())
+
+
+def test_a_live_stack_is_up_while_only_the_exchanges_are_away(
+    layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    collector, executor = Program("aggr-server", SLEEP, 10), Program("freqtrade", ENDS, 20)
+
+    assert sorted(_ready(layout, collector, executor)) == ["aggr-server", "freqtrade"]
+    assert "aggr-server did not become ready" in capsys.readouterr().err
+
+
+def test_what_no_exchange_can_mend_keeps_a_stack_from_starting(layout: Layout) -> None:
+    with pytest.raises(StackError, match="health-monitor did not become ready"):
+        _ready(layout, Program("health-monitor", SLEEP, 10))
+
+
+def test_settings_that_are_refused_keep_a_stack_from_starting(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It ends so soon that supervisord does not tell its status.
+    monkeypatch.setattr(native, "CRASHING_TIMEOUT_S", 2.0)
+    with pytest.raises(StackError, match="freqtrade did not become ready"):
+        _ready(layout, Program("freqtrade", REFUSES, 10), within_s=60.0)
+
+
+def test_the_demo_has_its_exchanges_with_it(layout: Layout) -> None:
+    demo = replace(layout, demo=True)
+    with pytest.raises(StackError, match="aggr-server did not become ready"):
+        _ready(demo, Program("aggr-server", SLEEP, 10))
 
 
 def test_redis_and_influxdb_take_their_configuration(layout: Layout) -> None:
