@@ -27,13 +27,15 @@ Say = Callable[[str], None]
 class Options:
     """`replace`: throw away what is there; `lines`: InfluxDB from line protocol instead of its own
     format; `settings`: folder that settings and secrets go into as far as it lacks them; `scratch`:
-    folder for what is decrypted meanwhile, the system's if left out."""
+    folder for what is decrypted meanwhile, the system's if left out; `processors`: how many may
+    count at once what is there afterwards."""
 
     replace: bool = False
     lines: bool = False
     key: Key | None = None
     settings: Path | None = None
     scratch: Path | None = None
+    processors: int = 1
 
 
 def restore(backup: Path, target: Target, say: Say, options: Options | None = None) -> Manifest:
@@ -55,7 +57,7 @@ def restore(backup: Path, target: Target, say: Say, options: Options | None = No
             _make_room(target, contents.database, chosen.replace, say)
             _put(target, files, contents, chosen, say)
             say("InfluxDB: counting")
-            _compare(target, contents)
+            _compare(target, contents, chosen.processors)
         finally:
             target.close()
     return contents
@@ -145,8 +147,8 @@ def _present(target: Target, database: str) -> list[str]:
     return found + [f"freqtrade's {name}" for name in target.freqtrade_databases()]
 
 
-def _compare(target: Target, contents: Manifest) -> None:
-    if missing := _wrong(target, contents):
+def _compare(target: Target, contents: Manifest, processors: int) -> None:
+    if missing := _wrong(target, contents, processors):
         listed = "\n".join(f"  {line}" for line in missing)
         raise BackupError(
             "InfluxDB does not hold what it held when the backup was made; do not trust this "
@@ -157,7 +159,7 @@ def _compare(target: Target, contents: Manifest) -> None:
         raise BackupError("Redis is empty after the restore although the dump has keys.")
 
 
-def _wrong(target: Target, contents: Manifest) -> list[str]:
+def _wrong(target: Target, contents: Manifest, processors: int) -> list[str]:
     """What is not as it was, once InfluxDB has had the time to open the restored files."""
     until = contents.created
     if target.recomputes:
@@ -166,7 +168,9 @@ def _wrong(target: Target, contents: Manifest) -> list[str]:
     deadline = monotonic() + SETTLE_S
     while True:
         try:
-            found = influx.days(target.influx, contents.database, contents.created)
+            found = influx.days(
+                target.influx, contents.database, contents.created, at_once=processors
+            )
             wrong = influx.fewer(contents.counts, influx.totals(found))
             wrong += influx.different(contents.days, found, until)
         except BackupError as error:
