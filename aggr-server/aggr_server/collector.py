@@ -92,6 +92,7 @@ class Collector:
         self.lag_ms = 0.0
         self._settings = settings
         self._grace_ms = settings.aggr_grace_ms
+        self._fresh = spool.last_second is None
         self._state_file = folder / "gaps.json"
         self._keeper = state.Keeper(self._state_file, self.gaps)
         self._selection = Selection(settings)
@@ -194,7 +195,7 @@ class Collector:
     def found(self, venue: Venue, instruments: Sequence[Instrument]) -> list[MarketState]:
         """Follow these from now on."""
         # A second that has passed may still be open, and nothing of it was received.
-        start_s, states = min(now_s(), self.builder.next_s), []
+        start_s, states, new = min(now_s(), self.builder.next_s), [], []
         for instrument in instruments:
             name = venue.adapter.market(instrument)
             series = self._series.get(name)
@@ -202,14 +203,17 @@ class Collector:
                 series = self._series[name] = self.builder.series(name)
                 series.first_s = NOT_YET_LIVE
             states.append(MarketState(venue.adapter, instrument, series))
+            if name not in self._keeper.followed:
+                new.append(name)
             kinds = venue.kinds(instrument)
             for kind in kinds:
                 self.gaps.begin(name, kind, start_s, "start")
             self._keeper.followed[name] = kinds
         self._keeper.touch()
         self.markets.update((s.name, s) for s in states)
-        if self.spool.last_second is None:
-            self.writer.look_back([s.name for s in states], start_s)
+        # Whoever begins without files and alone takes over from one that has lost them; what is
+        # new to others may come from several.
+        self.writer.look_back(new, start_s, apart=not self._fresh or self.shard.count > 1)
         self.writer.add_markets([s.record() for s in states], start_s)
         self.bus.announce()
         return states
@@ -253,7 +257,7 @@ class Collector:
         end_s = self.builder.next_s if last_s is None else last_s + 1 - UNCERTAIN_S
         for market, kinds in saved.followed.items():
             venue = self._venue_of.get(ccxt_markets.split(market)[0])
-            if venue is None:
+            if venue is None or not self.shard.holds(market):
                 self.gaps.close(market, end_s)
                 continue
             self._keeper.followed[market] = kinds

@@ -58,7 +58,7 @@ class Writer:
         self._refused: dict[str, Gap] = {}
         self._markets: dict[str, tuple[Market, int]] = {}
         self._known: dict[str, None] = {}
-        self._newcomers: list[tuple[tuple[str, ...], int]] = []
+        self._newcomers: list[tuple[tuple[str, ...], int, bool]] = []
         self._down_gaps: list[Gap] = []
         self._news = asyncio.Event()
         self._complain = Occasionally(30.0)
@@ -79,12 +79,14 @@ class Writer:
             self._known[market.market] = None
         self._news.set()
 
-    def look_back(self, markets: Iterable[str], start_s: int) -> None:
+    def look_back(self, markets: Iterable[str], start_s: int, *, apart: bool = False) -> None:
         """Find out, before the first bar of `markets` is stored, how long nobody collected them.
 
-        `start_s`: when they are followed again. The answer comes by `take_down_gaps`.
+        `start_s`: when they are followed again. `apart`: they may have had different collectors, so
+        that the bars of one say nothing about another. The answer comes by `take_down_gaps`.
         """
-        self._newcomers.append((tuple(markets), start_s))
+        if names := tuple(markets):
+            self._newcomers.append((names, start_s, apart))
 
     def take_down_gaps(self) -> list[Gap]:
         """Gaps found in what is stored, or in the spool, since the last call."""
@@ -263,20 +265,22 @@ class Writer:
     async def _find_down_gaps(self) -> None:
         if not self._newcomers:
             return
+        # What is stored from then on, another collector may have stored, or this one meanwhile.
+        until_s = min(start_s for _, start_s, _ in self._newcomers)
         rows = await self._influx.query(
             f'SELECT last("close") FROM "{BARS.retention_policy}"."{BARS.measurement}" '
-            f"WHERE time > now() - {LOOK_BACK} GROUP BY market"
+            f"WHERE time > now() - {LOOK_BACK} AND time < {until_s}s GROUP BY market"
         )
         stored = {row["market"]: int(row["time"]) for row in rows}
-        for markets, start_s in self._newcomers:
+        for markets, start_s, apart in self._newcomers:
             known = {m: stored[m] for m in markets if m in stored}
-            if not known:
-                continue
-            # All markets are stored together, so the newest bar of any of them tells when the
-            # collector was alive; the last two seconds may have been awaiting late trades.
-            from_s = max(known.values()) - 1
-            if from_s < start_s:
-                self._down_gaps += [Gap(market, from_s, start_s, "down") for market in known]
+            # Markets of one collector are stored together, so the newest bar of any of them tells
+            # when it was alive; the last two seconds may have been awaiting late trades.
+            newest_s = max(known.values(), default=0)
+            for market, last_s in known.items():
+                from_s = (last_s if apart else newest_s) - 1
+                if from_s < start_s:
+                    self._down_gaps.append(Gap(market, from_s, start_s, "down"))
         self._newcomers.clear()
         self._add_gaps(self._down_gaps)
 

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from aggr_server.collector import UNTOLD_S
 from aggr_server.influx import InfluxClient
 from aggr_server.settings import Connections
+from aggr_server.shards import Shard
 from services import influx_init
 from services.core.settings import InfluxSchemaSettings
 from tests.integration.aggr_server.process import (
@@ -246,3 +247,46 @@ async def test_killed_while_influxdb_is_away_it_loses_nothing(
         own_influx.start()
         await until(lambda: "influxdb reached" in s.log().rpartition("started")[2])
         await compare(s, influx, to_s)
+
+
+async def test_a_market_that_goes_to_another_collector_has_no_hole(
+    tmp_path: Path, connection_env: dict[str, str], redis: Redis, influx: InfluxClient
+) -> None:
+    """Their number has changed: one lets go of a market before the other takes it."""
+    parts = [Shard(index, 2) for index in (1, 2)]
+    has, has_not = sorted(parts, key=lambda part: not part.holds(MARKET))
+    (tmp_path / "other").mkdir()
+    env = {**connection_env, "AGGR_SHARD": f"{has.index}/2"}
+    async with scene(tmp_path, env, redis, 1) as s:
+        idle = {**connection_env, "AGGR_SHARD": f"{has_not.index}/2"}
+        before = CollectorProcess(s.venue, tmp_path / "other", idle)
+        after = CollectorProcess(
+            s.venue,
+            tmp_path / "other",
+            # With the files that it has had as the part without the market.
+            {**idle, "AGGR_SHARD": "1/1", "AGGR_DATA_DIR": str(folder_of(has_not, tmp_path))},
+        )
+        try:
+            before.start()
+            s.collector.start()
+            await s.collecting()
+            await s.passed(s.from_s + 3)
+            before.kill()
+            s.collector.kill()
+            await asyncio.sleep(2)
+            s.collector = after
+            s.collector.start()
+            await s.collecting()
+            to_s = await s.nothing_missing()
+            assert await after.stop() == 0
+            bars, gaps = await stored(influx)
+        finally:
+            before.kill()
+        seconds = range(s.from_s, to_s)
+        tape = s.venue.bars(MARKET, SYMBOL, s.from_s, to_s)
+        assert differing(tape, bars, seconds) == [], s.log()
+        assert not gaps & set(seconds), s.log()
+
+
+def folder_of(shard: Shard, folder: Path) -> Path:
+    return shard.folder(folder / "other" / "data")

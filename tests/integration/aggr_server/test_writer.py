@@ -191,6 +191,23 @@ async def test_how_long_nobody_collected_is_found_out_before_the_first_bar(
     assert await recorded(influx) == set(found)
 
 
+async def test_of_markets_that_had_different_collectors_each_is_judged_by_itself(
+    influx: InfluxClient, spool: Spool, now_s: int
+) -> None:
+    times = {"A:x": now_s - 30, "B:y": now_s}
+    lines = [f"trades_1s,market={m} close=1.0 {s}" for m, s in times.items()]
+    # Somebody else still collects it.
+    lines += [f"trades_1s,market=B:y close=1.0 {now_s + 21}"]
+    await influx.write(lines, retention_policy="aggr_1s")
+    writer = Writer(influx, spool)
+    writer.look_back(["A:x", "B:y"], now_s + 20, apart=True)
+    assert await writer.flush()
+    assert writer.take_down_gaps() == [
+        Gap("A:x", now_s - 31, now_s + 20, "down"),
+        Gap("B:y", now_s - 1, now_s + 20, "down"),
+    ]
+
+
 @pytest.fixture
 async def fragile(own_influx: InfluxServer) -> AsyncIterator[InfluxClient]:
     settings = InfluxSchemaSettings(influx_port=own_influx.port)
