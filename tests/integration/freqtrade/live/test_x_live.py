@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -10,36 +9,11 @@ import pytest
 
 from services.core import names
 from services.core.records import Alert
-from tests.integration.freqtrade.bot import NO_LOCKS, Bot, Runner, eventually
-from tests.integration.freqtrade.live_exchange import LiveExchange, live_settings
-from tests.integration.servers import RedisServer
+from tests.integration.freqtrade.bot import Bot, Runner, eventually
+from tests.integration.freqtrade.live_exchange import LiveExchange
 
 pytestmark = pytest.mark.timeout(240)
 ALARM_LIMIT_S = 60
-
-
-@pytest.fixture(scope="module")
-def exchange() -> Iterator[LiveExchange]:
-    """An exchange with an account."""
-    exchange = LiveExchange("k" * 64, "s" * 64)
-    exchange.start()
-    yield exchange
-    exchange.stop()
-
-
-@pytest.fixture(scope="module")
-def running_bot(
-    tmp_path_factory: pytest.TempPathFactory, exchange: LiveExchange, bot_redis: RedisServer
-) -> Iterator[Bot]:
-    """freqtrade, running, its keys in files."""
-    folder = tmp_path_factory.mktemp("bot")
-    settings = live_settings(folder, exchange) | NO_LOCKS | {"FREQTRADE__DRY_RUN": "false"}
-    bot = Bot(folder, bot_redis.port, exchange.url, settings)
-    try:
-        bot.start()
-        yield bot
-    finally:
-        bot.close()
 
 
 def alerts(runner: Runner, code: str) -> list[Alert]:

@@ -16,13 +16,11 @@ from scripts.live.checklist import Item
 from services.core import names
 from services.core.records import Halt
 from tests.integration.freqtrade.bot import ROOT, Bot
-from tests.integration.freqtrade.live_exchange import LiveExchange, live_settings
+from tests.integration.freqtrade.live_exchange import LiveExchange
 from tests.integration.servers import RedisServer
 
 pytestmark = pytest.mark.timeout(300)
 
-KEY = "KEYofTheExchange" + "k" * 48
-SECRET = "SECRETofTheExchange" + "s" * 45
 POINTS = [
     "mode",
     "exchange",
@@ -44,34 +42,9 @@ POINTS = [
 
 
 @pytest.fixture(scope="module")
-def live_exchange() -> Iterator[LiveExchange]:
-    """An exchange with an account."""
-    exchange = LiveExchange(KEY, SECRET)
-    exchange.start()
-    yield exchange
-    exchange.stop()
-
-
-@pytest.fixture(scope="module")
-def live_bot(
-    tmp_path_factory: pytest.TempPathFactory, live_exchange: LiveExchange, bot_redis: RedisServer
-) -> Iterator[Bot]:
-    """freqtrade with keys, trading simulated money: the state before going live."""
-    folder = tmp_path_factory.mktemp("bot")
-    settings = live_settings(folder, live_exchange)
-    bot = Bot(folder, bot_redis.port, live_exchange.url, settings)
-    try:
-        bot.start()
-        yield bot
-    finally:
-        bot.close()
-
-
-@pytest.fixture
-def exchange(live_exchange: LiveExchange) -> Iterator[LiveExchange]:
-    """The exchange, as new."""
-    yield live_exchange
-    live_exchange.reset()
+def dry_run() -> bool:
+    """Trading simulated money with keys is the state before going live."""
+    return True
 
 
 class Check:
@@ -104,12 +77,15 @@ class Check:
 
 
 @pytest.fixture
-def check(live_bot: Bot, exchange: LiveExchange) -> Check:
-    """The command."""
-    return Check(live_bot)
+def check(running_bot: Bot, exchange: LiveExchange) -> Iterator[Check]:
+    """The command; the exchange is as new for each test."""
+    yield Check(running_bot)
+    exchange.reset()
 
 
-def test_everything_in_order_passes_without_showing_the_keys(check: Check) -> None:
+def test_everything_in_order_passes_without_showing_the_keys(
+    check: Check, exchange: LiveExchange
+) -> None:
     result = check.run()
     lines = result.stdout.splitlines()
     assert result.stderr == ""
@@ -117,8 +93,8 @@ def test_everything_in_order_passes_without_showing_the_keys(check: Check) -> No
     assert lines[0].startswith("OK    mode: simulated money")
     assert lines[-1] == "Ready for real money."
     assert result.returncode == 0
-    assert KEY not in result.stdout
-    assert SECRET not in result.stdout
+    assert exchange.key not in result.stdout
+    assert exchange.secret not in result.stdout
 
 
 def allow(right: str, value: bool) -> Callable[[LiveExchange], None]:

@@ -16,48 +16,13 @@ from services.core.records import Signal
 from tests.integration.freqtrade.bot import START, Bot, Runner, eventually
 from tests.integration.freqtrade.conftest import flatten
 from tests.integration.freqtrade.live_account import Refusal
-from tests.integration.freqtrade.live_exchange import LiveExchange, live_settings
+from tests.integration.freqtrade.live_exchange import LiveExchange
 from tests.integration.freqtrade.monitored import monitored
-from tests.integration.servers import RedisServer, free_port
+from tests.integration.servers import free_port
 
 pytestmark = pytest.mark.timeout(300)
 
-KEY = "KEYofTheExchange" + "k" * 48
-SECRET = "SECRETofTheExchange" + "s" * 45
 ALARM_LIMIT_S = 60.0
-NO_PROTECTIONS = {
-    "FREQTRADE_COOLDOWN_MIN": "0",
-    "FREQTRADE_MAX_STOPS": "0",
-    "FREQTRADE_MAX_DRAWDOWN": "0",
-}
-
-
-@pytest.fixture(scope="module")
-def exchange() -> Iterator[LiveExchange]:
-    """An exchange with an account."""
-    exchange = LiveExchange(KEY, SECRET)
-    exchange.start()
-    yield exchange
-    exchange.stop()
-
-
-@pytest.fixture(scope="module")
-def running_bot(
-    tmp_path_factory: pytest.TempPathFactory, exchange: LiveExchange, bot_redis: RedisServer
-) -> Iterator[Bot]:
-    """freqtrade, running, its keys in files."""
-    folder = tmp_path_factory.mktemp("bot")
-    settings = {
-        **live_settings(folder, exchange),
-        **NO_PROTECTIONS,
-        "FREQTRADE__DRY_RUN": "false",
-    }
-    bot = Bot(folder, bot_redis.port, exchange.url, settings)
-    try:
-        bot.start()
-        yield bot
-    finally:
-        bot.close()
 
 
 @pytest.fixture
@@ -299,9 +264,9 @@ def test_second_process_on_the_same_data_is_refused(bot: Bot) -> None:
     assert line.startswith(f"freqtrade: process {bot.pid} on ")
 
 
-def test_keys_stay_out_of_the_log(bot: Bot) -> None:
-    assert KEY not in bot.log
-    assert SECRET not in bot.log
+def test_keys_stay_out_of_the_log(bot: Bot, exchange: LiveExchange) -> None:
+    assert exchange.key not in bot.log
+    assert exchange.secret not in bot.log
 
 
 def alarm_of(runner: Runner, code: str) -> dict[str, Any] | None:
