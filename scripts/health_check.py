@@ -47,8 +47,13 @@ def own_python(script: Path = Path(__file__)) -> None:
 
 
 def settings_of_the_stack() -> dict[str, str]:
-    """Those of the running stack, else `secrets/`, `.env` and the environment, the last first."""
-    from scripts.stack import dotenv, secret_files
+    """Those of the running stack, else `secrets/`, `.env` and the environment, the last first.
+
+    Where its containers are reached is asked of the engine, as it need not be on this machine's
+    ports. Raises `StackError`.
+    """
+    from scripts.doctor import site, stack
+    from scripts.stack import dotenv, reach, secret_files
 
     try:
         with (ROOT / ".local" / "run" / "stack.json").open(encoding="utf-8") as file:
@@ -59,7 +64,8 @@ def settings_of_the_stack() -> dict[str, str]:
     secrets = secret_files.file_settings(ROOT / "secrets")
     known = {name: path for name, path in secrets.items() if Path(path).is_file()}
     given = {name: value for name, value in os.environ.items() if value}
-    return {**known, **dotenv.read(ROOT / ".env"), **given}
+    reached = reach.settings(stack.containers(site.examine(ROOT)))
+    return {**known, **dotenv.read(ROOT / ".env"), **given, **reached}
 
 
 def freqtrade_variables() -> dict[str, str]:
