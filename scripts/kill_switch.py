@@ -13,7 +13,7 @@ import getpass
 import os
 import socket
 import sys
-from datetime import UTC, datetime
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ def describe(record: Halt) -> str:
     """One line: halted or allowed, since when, by whom, why."""
     if record.ts_ms == 0:
         return "entries are allowed, the switch was never thrown"
-    when = datetime.fromtimestamp(record.ts_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(record.ts_ms / 1000))
     state = "halted" if record.halted else "allowed"
     by = f" by {record.by}" if record.by else ""
     reason = f": {record.reason}" if record.reason else ""
@@ -122,10 +122,11 @@ def main(arguments: list[str] | None = None) -> int:
                 timeout_s=options.timeout,
             )
     except RedisError as error:
+        where = f"{settings.redis_host}:{settings.redis_port}"
         print(
-            f"Redis at {settings.redis_host}:{settings.redis_port} does not answer: {error}. It is "
-            "not certain that the switch is set. freqtrade enters nothing without Redis; start it "
-            "(scripts/up.sh) and run this again at once, or stop freqtrade first.",
+            f"Redis at {where} does not answer: {str(error).rstrip('.')}. It is not certain that "
+            "the switch is set. freqtrade enters nothing without Redis; start it (./scripts/up.sh) "
+            "and run this again at once, or stop freqtrade first.",
             file=sys.stderr,
         )
         return 1
