@@ -145,8 +145,6 @@ class _Command:
         from_s = options.utc_second("--from", chosen.from_)
         to_s = options.utc_second("--to", chosen.to)
         files = bool(chosen.bars or chosen.trades)
-        if not files and from_s is None:
-            raise BacktestError("from when? Give --from 2026-11-20, or files with --bars, --trades")
         if not files and to_s is None:
             to_s = int(time.time())
         if from_s is not None and to_s is not None and from_s >= to_s:

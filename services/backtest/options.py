@@ -17,15 +17,16 @@ live, with simulated execution. Prints a summary and writes an HTML report.
 
 EXAMPLES = """\
 examples:
-  the stored markets of a day (InfluxDB; one-second bars are kept for INFLUX_RETENTION_1S)
-    python scripts/backtest.py --symbol BTC --from 2026-11-20 --to 2026-11-21
+  what is stored (InfluxDB; one-second bars are kept for INFLUX_RETENTION_1S)
+    python3 scripts/backtest.py --symbol BTC
+    python3 scripts/backtest.py --symbol BTC --from 2026-11-20 --to 2026-11-20T12:00
   recorded trades: ts_ms,price,size_base,side,trade_id; the file's name may tell the market
-    python scripts/backtest.py --symbol BTC --trades BINANCE:btcusdt=spot.csv.gz \\
+    python3 scripts/backtest.py --symbol BTC --trades BINANCE:btcusdt=spot.csv.gz \\
         --trades BINANCE_FUTURES:btcusdt=perp.csv.gz --warm-min 30
   stored bars in files: time,market,open,high,low,close,vbuy,vsell,... or line protocol of trades_1s
-    python scripts/backtest.py --symbol BTC ETH --bars day1.csv.gz day2.csv.gz --json result.json
+    python3 scripts/backtest.py --symbol BTC ETH --bars day1.csv.gz day2.csv.gz --json result.json
   which parameters would have been best, and whether that holds on the data after it
-    python scripts/backtest.py --symbol BTC --from 2026-11-01 --bars *.csv.gz \\
+    python3 scripts/backtest.py --symbol BTC --from 2026-11-01 --bars *.csv.gz \\
         --sweep min_score=4,5,6 --sweep div_gap_z=2.5,3,3.5 --walk-forward 4
 
 Times are UTC: a date, a date with a time, or seconds since 1970.
@@ -45,7 +46,10 @@ def parser() -> argparse.ArgumentParser:
         "--symbol", nargs="+", action="extend", metavar="BASE",
         help="base symbols, such as BTC; several share the portfolio's limits",
     )  # fmt: skip
-    made.add_argument("--from", dest="from_", metavar="TIME", help="start, UTC")
+    made.add_argument(
+        "--from", dest="from_", metavar="TIME",
+        help="start, UTC; default: as early as there are data",
+    )  # fmt: skip
     made.add_argument("--to", metavar="TIME", help="end, UTC; default: as far as there are data")
     _sources(made.add_argument_group("sources (without --bars and --trades: InfluxDB)"))
     _execution(made.add_argument_group("simulated execution"), usual)

@@ -18,7 +18,7 @@ from services.influx_signal_manager import iso
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked for. `from_s`, `to_s`: None for as far as the files reach.
+    """What is asked for. `from_s`, `to_s`: None for as far as the data reach.
 
     `trades`: as `trade_files.parse_spec` reads it. `oi`, `funding`: base -> files. `backfill`:
     whether missing minutes are filled from stored candles.

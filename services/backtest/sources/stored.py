@@ -20,6 +20,8 @@ from services.market.history import OI_STALE_S, History
 from services.market.markets import Directory, read_influx
 from services.strategy.params import Params
 
+REMEDY = "older ones are kept as minutes only, see INFLUX_RETENTION_1S"
+
 
 async def from_influx(
     influx: InfluxClient,
@@ -58,7 +60,6 @@ class _Reader:
         self._history = history
         self._filling = filling
         self._exchange = wanted.exchange
-        assert wanted.from_s is not None
         assert wanted.to_s is not None
         self._from_s, self._to_s = wanted.from_s, wanted.to_s
         self._lookback_s = params.lookback_s
@@ -72,13 +73,15 @@ class _Reader:
                 f"InfluxDB knows no market of {base}: is it among AGGR_SYMBOLS of the collector?"
             )
         check_classes(base, markets)
-        wanted = (self._from_s - self._lookback_s) // 60 * 60
-        start = await self._start(base, markets, wanted)
+        oldest = await self._oldest(base, markets)
+        from_s = oldest if self._from_s is None else self._from_s
+        wanted = (from_s - self._lookback_s) // 60 * 60
+        start = self._start(base, oldest, wanted)
         volumes = await self._history.volumes(markets, start - DAY_S, start)
         chosen, note = execution_market(base, markets, self._exchange, volumes)
         self.execution[base] = chosen
         self.notes += [note] if note else []
-        reach = Reach(base, wanted, start, self._from_s, self._to_s, self._lookback_s)
+        reach = Reach(base, wanted, start, from_s, self._to_s, self._lookback_s)
         before = await past(self._history, self._filling, markets, chosen, reach)
         self.notes += before.notes
         start = before.first_s
@@ -100,26 +103,31 @@ class _Reader:
             oi_samples=sum(bool(oi.at(t)) for t in range(start, end_s, OI_STALE_S)),
         )
 
-    async def _start(self, base: str, markets: Sequence[Market], wanted: int) -> int:
-        """The first second to be read: that of the window before the start, if it is stored."""
+    async def _oldest(self, base: str, markets: Sequence[Market]) -> int:
+        """The first whole minute of which one-second bars are stored."""
         oldest = await self._history.oldest_second(markets)
-        remedy = "older ones are kept as minutes only, see INFLUX_RETENTION_1S"
         if oldest is None or oldest >= self._to_s:
             found = "none is stored" if oldest is None else f"the oldest is of {_utc(oldest)}"
             raise BacktestError(
-                f"{base}: no one-second bars before {_utc(self._to_s)}: {found}; {remedy}"
+                f"{base}: no one-second bars before {_utc(self._to_s)}: {found}; {REMEDY}"
             )
-        start = max(wanted, -(-oldest // 60) * 60)
+        return -(-oldest // 60) * 60
+
+    def _start(self, base: str, oldest: int, wanted: int) -> int:
+        """The first second to be read: that of the window before the start, if it is stored."""
+        start = max(wanted, oldest)
+        if self._from_s is None:
+            return start
         if start > self._from_s:
             self.notes.append(
                 f"{base}: one-second bars begin at {_utc(start)}, not at {_utc(self._from_s)}; "
-                f"{remedy}"
+                f"{REMEDY}"
             )
         elif start > wanted:
             self.notes.append(
                 f"{base}: one-second bars begin at {_utc(start)}, "
                 f"{(self._from_s - start) // 60} minutes before the start instead of "
-                f"{self._lookback_s // 60}; {remedy}"
+                f"{self._lookback_s // 60}; {REMEDY}"
             )
         return start
 

@@ -140,6 +140,17 @@ def test_missing_seconds_are_said_and_the_rest_is_used(stored: Stored, tmp_path:
     assert seconds_of(result, stored)[0][0] == pytest.approx(ENTRY_S, abs=60)
 
 
+def test_without_a_start_all_that_is_stored_is_used(stored: Stored, tmp_path: Path) -> None:
+    stored.write(first=3590)
+    path = tmp_path / "result.json"
+    options = ["--symbol", "BTC", "--to", str(stored.end), *EXACT, "--json", str(path)]
+    assert command.main(options, stored.environ) == 0
+    result = json.loads(path.read_bytes())
+    assert result["from_s"] == result["sources"][0]["data_from_s"] == stored.start + 3600
+    assert not [w for w in result["warnings"] if "one-second bars begin" in w]
+    assert seconds_of(result, stored)[0][0] == pytest.approx(ENTRY_S, abs=60)
+
+
 def test_a_time_without_any_second_is_refused(
     stored: Stored, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

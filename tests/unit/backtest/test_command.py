@@ -118,7 +118,6 @@ def test_a_sweep_and_a_walk_forward_warn_of_what_they_do(
     [
         (("--from", "2026-01-01"), "which symbol"),
         (("--symbol", "BTC/USDT", "--from", "2026-01-01"), "no base symbol"),
-        (("--symbol", "BTC"), "from when"),
         (("--symbol", "BTC", "--from", "yesterday"), "no time; write 2026-11-20"),
         (("--symbol", "BTC", "--from", "2026-01-02", "--to", "2026-01-01"), "is not before --to"),
         (("--symbol", "BTC", "--bars", "/nowhere.csv"), "/nowhere.csv: No such file"),
