@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Show why a signal was given: each phase's values as recorded and as rebuilt from stored bars.
 
-Ends with status 0 if the decision comes out again, 2 if it does not, 1 if it cannot be rebuilt.
+Without a signal it lists the newest. Ends with status 0 if the decision comes out again, 2 if it
+does not, 1 if it cannot be rebuilt.
 Knows the running stack's settings, else takes them from the environment, `.env` and `secrets/`.
 """
 
@@ -21,19 +22,30 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 DIFFERENT_EXIT = 2
+LISTED = 10
 BAR = 30
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Entry point; answers the exit status."""
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="explain.py", description=__doc__)
-    parser.add_argument("signal", metavar="SIGNAL_ID", help="its first 8 characters suffice")
+    parser.add_argument(
+        "signal", metavar="SIGNAL_ID", nargs="?", help="its first 8 characters suffice"
+    )
     parser.add_argument("--html", type=Path, metavar="FILE", help="draw the window into FILE")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
     parser.add_argument(
         "--environment", action="store_true", help="take the settings from the environment alone"
     )
     options = parser.parse_args(arguments)
+    if options.signal is None and (options.html or options.json):
+        parser.error("which signal? Without options this lists the newest")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; answers the exit status."""
+    options = parse(arguments)
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
     from scripts.health_check import own_python, settings_of_the_stack
@@ -49,6 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load(
             StrategySettings, os.environ if options.environment else settings_of_the_stack()
         )
+        if options.signal is None:
+            print(asyncio.run(_newest(settings)))
+            return 0
         explanation = asyncio.run(_explain(settings, options.signal))
         if options.html is not None:
             _draw(explanation, options.html)
@@ -68,6 +83,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     _print(explanation, options)
     return DIFFERENT_EXIT if explanation.comparison.verdict == "different" else 0
+
+
+async def _newest(settings: StrategySettings) -> str:
+    from aggr_server.influx import InfluxClient
+    from services.explain.store import newest
+
+    async with InfluxClient(settings) as influx:
+        return await newest(influx, LISTED)
 
 
 async def _explain(settings: StrategySettings, wanted: str) -> Explanation:

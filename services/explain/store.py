@@ -85,11 +85,18 @@ async def around(influx: InfluxClient, symbol: str, from_s: int, to_s: int) -> l
     )
 
 
+async def newest(influx: InfluxClient, count: int) -> str:
+    """The last `count` signals, a line each. Raises as `find`."""
+    found = _of(
+        await influx.query(f"{_SELECT} {_TAGS} ORDER BY time DESC LIMIT {count}", epoch="ms")
+    )
+    if not found:
+        return "No signal is recorded in this database."
+    return f"The newest are:{_listed(found[-count:])}"
+
+
 async def _help(influx: InfluxClient) -> str:
-    newest = _of(await influx.query(f"{_SELECT} {_TAGS} ORDER BY time DESC LIMIT 5", epoch="ms"))
-    if not newest:
-        return " No signal is recorded in this database."
-    return f" The newest are:{_listed(newest[-5:])}"
+    return f" {await newest(influx, 5)}"
 
 
 def _listed(found: Iterable[Stored]) -> str:

@@ -93,10 +93,19 @@ async def test_bars_that_have_changed_since_show_and_are_explained(
     assert any("VENUE_A:btc-usd had a gap" in cause for cause in entry.comparison.causes)
 
 
-async def test_an_unknown_id_names_the_newest(influx: InfluxClient) -> None:
+async def test_no_id_and_an_unknown_one_name_the_newest(
+    influx: InfluxClient, connection_env: dict[str, str]
+) -> None:
     with pytest.raises(ExplainError, match="No signal is recorded"):
         await find(influx, "0123abcd")
+    env = connection_env
+    assert command(env).stdout == "No signal is recorded in this database.\n"
     recorded = await record(influx, "S2")
+    listed = command(env)
+    assert listed.returncode == 0, listed.stderr
+    assert recorded.entry_id in listed.stdout
+    assert recorded.exit_id in listed.stdout.splitlines()[-1]
+    assert "which signal?" in command(env, "--json").stderr
     with pytest.raises(ExplainError, match=r"begins with ffffffff0.*newest are") as failure:
         await find(influx, "ffffffff0")
     assert recorded.exit_id in str(failure.value)
