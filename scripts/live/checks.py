@@ -152,7 +152,7 @@ def kill_switch(settings: MonitorSettings) -> Item:
         return fail("kill switch", f"Redis does not answer: {error}", "./scripts/up.sh starts it")
     found = halt.decode(raw, time.time_ns() // 1_000_000) if isinstance(raw, bytes) else None
     if found is not None and found.halted:
-        return fail("kill switch", halt.describe(found), "python scripts/kill_switch.py off")
+        return fail("kill switch", halt.describe(found), "python3 scripts/kill_switch.py off")
     return ok("kill switch", "off")
 
 
