@@ -364,6 +364,9 @@ class SimulatorSettings(ServiceSettings, frozen=True, kw_only=True):
     bind_address: str = "127.0.0.1"
     simulator_port: Port = 18090
     simulator_seed: Annotated[int, Meta(ge=0, description="seed of the market model")] = 1
+    simulator_load: Annotated[
+        float, Meta(ge=0.1, le=10, description="trades per second, in multiples of the usual")
+    ] = 1.0
     simulator_dir: Annotated[
         str, Meta(description="folder of the ledger and of the state that survives a restart")
     ] = ".local/demo/simulator"

@@ -36,7 +36,8 @@ async def main(settings: SimulatorSettings, stop: asyncio.Event) -> None:
     instruments = venues.instruments(settings.simulator_venues)
     ledger = Ledger(Path(settings.simulator_dir), instruments)
     try:
-        await _serve(settings, stop, Market(settings.simulator_seed, instruments, ledger))
+        market = Market(settings.simulator_seed, instruments, ledger, load=settings.simulator_load)
+        await _serve(settings, stop, market)
     finally:
         ledger.close()
 

@@ -29,7 +29,7 @@ _Draft = tuple[int, bool, int, int, bool]
 class Market:
     """All instruments, their past and their present.
 
-    `live_from` is None until trading is planned to begin.
+    `live_from` is None until trading is planned to begin. `load`: see `Splitter`.
     """
 
     def __init__(
@@ -38,6 +38,8 @@ class Market:
         instruments: Sequence[Instrument],
         ledger: Ledger,
         clock: Callable[[], int] = now_ms,
+        *,
+        load: float = 1.0,
     ) -> None:
         stored = ledger.get("seed")
         if stored is not None and stored != seed:
@@ -53,7 +55,7 @@ class Market:
         self.instruments = {i.market: i for i in instruments}
         self.live_from = ledger.get("live_from")
         self._order = tuple(instruments)
-        self._splitters = {b.name: Splitter(seed, b, self._order) for b in BASES}
+        self._splitters = {b.name: Splitter(seed, b, self._order, load) for b in BASES}
         last = ledger.last()
         self.next_ids = last[1] if last else [FIRST_ID] * len(self._order)
         self.made_until = last[0] + 1 if last else self.live_from

@@ -54,10 +54,20 @@ class Batch:
 
 
 class Splitter:
-    """Splits the flow of a base symbol over its markets and into trades."""
+    """Splits the flow of a base symbol over its markets and into trades.
 
-    def __init__(self, seed: int, base: BaseAsset, instruments: tuple[Instrument, ...]) -> None:
+    `load` multiplies the number of trades; prices and volumes stay as they are.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        base: BaseAsset,
+        instruments: tuple[Instrument, ...],
+        load: float = 1.0,
+    ) -> None:
         self.base = base
+        self._load = load
         self.instruments = tuple(i for i in instruments if i.base == base.name)
         self._keys = {
             i.market: {
@@ -156,7 +166,8 @@ class Splitter:
         spot = instrument.kind == "spot"
         typical = 28.7 * self.base.spot_unit_usd if spot else 43.0 * self.base.perp_unit_usd
         busy = np.sqrt((market.buy_usd + market.sell_usd) / (typical * instrument.share))
-        count = 2 + np.maximum(0.0, instrument.rate - 2.0) * busy * (0.5 + draw)
+        rate = instrument.rate * self._load
+        count = 2 + np.maximum(0.0, rate - 2.0) * busy * (0.5 + draw)
         quiet = noise.uniform(key, market.second * 2 + 1) < instrument.quiet
         return np.where(quiet, 0, np.minimum(count, _MAX_PER_SECOND)).astype(np.int64)
 

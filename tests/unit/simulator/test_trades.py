@@ -50,6 +50,18 @@ def test_further_venues_leave_the_markets_of_the_demo_as_they_are(
         )
 
 
+def test_a_load_makes_more_trades_of_the_same_prices_and_volumes(
+    path: Path, splitter: Splitter
+) -> None:
+    heavy = Splitter(1, BTC, INSTRUMENTS, 3.0)
+    flow = path.seconds(0, 600)
+    for instrument in MARKETS:
+        usual, more = (s.trades(flow, instrument) for s in (splitter, heavy))
+        assert len(more.second) / len(usual.second) == pytest.approx(3.0, abs=0.5)
+        assert more.lots.sum() / usual.lots.sum() == pytest.approx(1.0, abs=0.001)
+        assert (more.ticks.min(), more.ticks.max()) == (usual.ticks.min(), usual.ticks.max())
+
+
 def test_markets_apart_trade_their_own_share(path: Path) -> None:
     flow = path.seconds(-1200, 0)
     others = [i for i in instruments(tuple(known())) if i.apart and i.base == "BTC"]
