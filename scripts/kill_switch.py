@@ -1,152 +1,39 @@
 #!/usr/bin/env python3
-"""Stop all entries at once, or allow them again. Exits, stops and CLOSE signals go on.
+"""Stop all entries at once, or allow them again; `--help` tells how.
 
-`on` halts, `off` lifts, `status` tells. The switch stays as it was set whatever is restarted.
-Ends with status 0 once the executor has confirmed, else with 1. Knows the running stack's settings,
-else takes them from the environment, `.env` and `secrets/`.
+Knows the running stack's settings, else takes them from the environment, `.env` and `secrets/`.
 """
 
 from __future__ import annotations
 
-import argparse
-import getpass
 import os
-import socket
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from scripts.health_check import own_python, settings_of_the_stack
-
-if TYPE_CHECKING:
-    from redis import Redis
-
-    from aggr_server.settings import Connections
-    from services.core.records import Halt
-    from services.core.switch import KillSwitch
-
-TIMEOUT_S = 10.0
-
-
-def describe(record: Halt) -> str:
-    """One line: halted or allowed, since when, by whom, why."""
-    if record.ts_ms == 0:
-        return "entries are allowed, the switch was never thrown"
-    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(record.ts_ms / 1000))
-    state = "halted" if record.halted else "allowed"
-    by = f" by {record.by}" if record.by else ""
-    reason = f": {record.reason}" if record.reason else ""
-    return f"entries are {state} since {when}{by}{reason}"
-
-
-def show(switch: KillSwitch) -> int:
-    """Print the switch and whether the executor goes by it."""
-    record = switch.read()
-    print(describe(record))
-    if record.ts_ms == 0 or switch.is_seen(record):
-        return 0
-    print("the executor has not confirmed it; scripts/health_check.py tells how it is")
-    return 1
-
-
-def throw(switch: KillSwitch, *, halted: bool, reason: str, timeout_s: float) -> int:
-    """Set the switch and wait for the executor."""
-    record = switch.throw(halted=halted, by=operator(), reason=reason)
-    if switch.await_seen(record, timeout_s):
-        print(f"{describe(record)}; the executor has confirmed")
-        return 0
-    print(
-        f"The switch is set, but freqtrade has not confirmed it within {timeout_s:g} s: it is down "
-        "or hangs. It goes by the switch before its next entry. scripts/health_check.py tells how "
-        "it is.",
-        file=sys.stderr,
-    )
-    return 1
-
-
-def operator() -> str:
-    """Who runs this, `USER@HOST`."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number without a name
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
-
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="kill_switch.py", description=__doc__)
-    parser.add_argument("position", choices=("on", "off", "status"))
-    parser.add_argument("--reason", default="", metavar="TEXT", help="why, for whoever asks later")
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        default=TIMEOUT_S,
-        metavar="SECONDS",
-        help=f"how long to wait for the executor, {TIMEOUT_S:g} unless told",
-    )
-    parser.add_argument(
-        "--environment", action="store_true", help="take the settings from the environment alone"
-    )
-    return parser.parse_args(arguments)
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; answers the exit status."""
-    options = parse(arguments)
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    from scripts.health_check import own_python, settings_of_the_stack
+
     own_python(Path(__file__))
-    from redis.exceptions import RedisError
-
-    from aggr_server.env import SettingsError, load
-    from aggr_server.settings import Connections
     from scripts.stack.running import StackError
-    from services.core.switch import KillSwitch
+    from services import kill_switch
 
+    parser = kill_switch.parser()
+    parser.add_argument(
+        "--environment", action="store_true", help="take the settings from the environment alone"
+    )
+    options = parser.parse_args(arguments)
     try:
         environ = os.environ if options.environment else settings_of_the_stack()
-        settings = load(Connections, environ)
-    except (SettingsError, StackError) as error:
+    except StackError as error:
         print(error, file=sys.stderr)
         return 1
-    try:
-        with connect(settings) as redis:
-            switch = KillSwitch(redis)
-            if options.position == "status":
-                return show(switch)
-            return throw(
-                switch,
-                halted=options.position == "on",
-                reason=options.reason,
-                timeout_s=options.timeout,
-            )
-    except RedisError as error:
-        where = f"{settings.redis_host}:{settings.redis_port}"
-        print(
-            f"Redis at {where} does not answer: {str(error).rstrip('.')}. It is not certain that "
-            "the switch is set. freqtrade enters nothing without Redis; start it (./scripts/up.sh) "
-            "and run this again at once, or stop freqtrade first.",
-            file=sys.stderr,
-        )
-        return 1
-
-
-def connect(settings: Connections) -> Redis:
-    """A client that gives up after three seconds."""
-    from redis import Redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    return Redis(
-        host=settings.redis_host,
-        port=settings.redis_port,
-        db=settings.redis_db,
-        password=settings.redis_password or None,
-        socket_timeout=3.0,
-        socket_connect_timeout=3.0,
-        retry=Retry(NoBackoff(), 0),
-    )
+    return kill_switch.main(options, environ)
 
 
 if __name__ == "__main__":

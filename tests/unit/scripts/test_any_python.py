@@ -18,7 +18,9 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("name", ["explain", "health_check", "kill_switch", "notify_test"])
+@pytest.mark.parametrize(
+    "name", ["backtest", "explain", "health_check", "kill_switch", "notify_test"]
+)
 def test_an_older_python_without_our_packages_gets_as_far_as_the_options(name: str) -> None:
     done = subprocess.run(
         # Without packages: as that of the machine.
