@@ -104,7 +104,7 @@ def _remembered(file: Path) -> Halt:
     except (OSError, msgspec.DecodeError) as error:
         _log.error(
             "remembered kill switch cannot be read, entries stay halted %s",
-            kv(file=file, error=error, remedy="scripts/kill_switch.py off"),
+            kv(file=file, error=error, remedy="python3 scripts/kill_switch.py off"),
         )
         return Halt(halted=True, ts_ms=0, by="freqtrade", reason=f"{file.name} cannot be read")
 

@@ -35,7 +35,7 @@ export function noticesOf({ open, heardMs, why, problem, trades, trouble, second
   }
   if (trades?.halted) {
     list.push({ id: "halt", level: "bad", words: "Kill switch on: nothing is entered.",
-      more: `${trades.halted_reason || "No reason given"}. Exits go on. Off: scripts/kill_switch.py off` });
+      more: `${trades.halted_reason || "No reason given"}. Exits go on. Off: python3 scripts/kill_switch.py off` });
   }
   for (const [source, words] of Object.entries(trouble ?? {})) {
     list.push({ id: `trouble ${source}`, level: "warn", words: `${source}:`, more: words });
