@@ -9,9 +9,9 @@ from typing import Protocol
 
 from redis.asyncio import Redis
 
+from services.core.channels import Channels, Handlers
 from services.core.outage import Outage
 from services.dashboard.audience import Audience
-from services.dashboard.channels import Channels, Handlers
 from services.trading.crew import CANCEL_AGAIN_S
 
 LEAST_S = 0.2

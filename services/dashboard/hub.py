@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable
 from aggr_server.log import kv
 from aggr_server.wire import CHANNEL, Bar, ClosedSecond, Gap, Market, decode
+from services.core.channels import Channels
 from services.core.outage import Outage
-from services.dashboard.channels import Channels
 from services.dashboard.readback import AGAIN_S, ReadBack
 from services.dashboard.sequence import Sequences
 from services.dashboard.stored import StoredBars

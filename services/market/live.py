@@ -11,12 +11,11 @@ from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 
 from aggr_server.influx import InfluxError, InfluxUnavailable
 from aggr_server.log import kv
 from aggr_server.wire import CHANNEL, Market, decode
+from services.core.channels import Channels
 from services.core.names import OI_CHANNEL
 from services.core.outage import Outage
 from services.core.records import OpenInterest
@@ -31,7 +30,6 @@ DATABASE_LAG_S = 3
 SILENT_MS = 2500
 """A channel without a message for this long is taken for dead, and InfluxDB followed."""
 
-PING_AFTER_S = 3.0
 HOLD_MS = 2000
 """Seconds that are being read back are waited for this long."""
 
@@ -64,9 +62,14 @@ class BarFeed:
         redis_outage: Outage,
         influx_outage: Outage,
     ) -> None:
-        self._redis_outage = redis_outage
         self._influx_outage = influx_outage
-        self._redis = redis
+        self._channels = Channels(
+            redis,
+            {CHANNEL: self._on_bars, OI_CHANNEL: self._on_sample},
+            redis_outage,
+            self._on_subscribed,
+            self._on_lost,
+        )
         self._history = history
         self._assembler = assembler
         self._markets = markets
@@ -99,7 +102,7 @@ class BarFeed:
 
     def parts(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
         """What has to run for `closed` to return; whatever is away is tried again for ever."""
-        return (self._follow_redis, self._follow_influx, self._read_back)
+        return (self._channels.run, self._follow_influx, self._read_back)
 
     async def subscribed(self, timeout_s: float) -> bool:
         """Wait until the channel is subscribed; False if that takes longer."""
@@ -131,63 +134,32 @@ class BarFeed:
                     await self._news.wait()
         return []
 
-    async def _follow_redis(self) -> None:
-        delay_s = 0.1
-        while True:
-            try:
-                await self._subscribe_and_read()
-            except (RedisError, OSError) as error:
-                self._redis_outage.failed(error)
-            if self._subscribed.is_set():
-                _log.warning("bars channel lost, following InfluxDB instead")
-                delay_s = 0.1
-            self._subscribed.clear()
-            self._news.set()
-            await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
-            delay_s = min(RETRY_CAP_S, delay_s * 2)
-
-    async def _subscribe_and_read(self) -> None:
-        async with self._redis.pubsub(ignore_subscribe_messages=False) as pubsub:
-            await pubsub.subscribe(CHANNEL, OI_CHANNEL)
-            pinged = False
-            while True:
-                message = await pubsub.get_message(timeout=PING_AFTER_S)
-                if message is None:
-                    if pinged:
-                        raise RedisConnectionError("no answer to a ping")
-                    pinged = True
-                    async with asyncio.timeout(PING_AFTER_S):
-                        await pubsub.ping()
-                    continue
-                pinged = False
-                if message["type"] == "subscribe":
-                    if message["channel"] == CHANNEL.encode():
-                        self._on_subscribed()
-                elif message["type"] == "message":
-                    self._on_message(message["channel"], message["data"])
-
     def _on_subscribed(self) -> None:
         _log.info("bars channel subscribed %s", kv(channel=CHANNEL))
-        self._redis_outage.over()
         self._subscribed.set()
         self._last_message_ms = self._now_ms()
         if (next_t := self._assembler.next_t) is not None:
             self._request(Span(next_t - DATABASE_LAG_S, self._now_ms() // 1000))
         self._news.set()
 
-    def _on_message(self, channel: bytes, data: bytes) -> None:
+    def _on_lost(self) -> None:
+        _log.warning("bars channel lost, following InfluxDB instead")
+        self._subscribed.clear()
+        self._news.set()
+
+    def _on_sample(self, data: bytes) -> None:
         try:
-            if channel == OI_CHANNEL.encode():
-                self._on_open_interest(msgspec.json.decode(data, type=OpenInterest))
-                return
+            sample = msgspec.json.decode(data, type=OpenInterest)
+        except msgspec.MsgspecError as error:
+            self._not_readable(OI_CHANNEL, error)
+            return
+        self._on_open_interest(sample)
+
+    def _on_bars(self, data: bytes) -> None:
+        try:
             message = decode(data)
         except msgspec.MsgspecError as error:
-            self._unreadable += 1
-            if self._unreadable & (self._unreadable - 1) == 0:  # 1st, 2nd, 4th, 8th, ...
-                _log.warning(
-                    "message not readable %s",
-                    kv(channel=channel.decode(), count=self._unreadable, error=error),
-                )
+            self._not_readable(CHANNEL, error)
             return
         self._last_message_ms = self._now_ms()
         if message.bars:
@@ -199,6 +171,14 @@ class BarFeed:
             )
             self._request(missed)
         self._news.set()
+
+    def _not_readable(self, channel: str, error: msgspec.MsgspecError) -> None:
+        self._unreadable += 1
+        if self._unreadable & (self._unreadable - 1) == 0:  # 1st, 2nd, 4th, 8th, ...
+            _log.warning(
+                "message not readable %s",
+                kv(channel=channel, count=self._unreadable, error=error),
+            )
 
     def _request(self, span: Span) -> None:
         if self._spans.full():

@@ -23,7 +23,7 @@ class Channels:
     """Hands each message to the handler of its channel.
 
     `subscribed`: all channels are. `on_subscribed` is called each time they are anew: what was
-    published before is not known.
+    published before is not known. `on_lost`: from now on nothing is heard.
     """
 
     def __init__(
@@ -32,11 +32,13 @@ class Channels:
         handlers: Handlers,
         outage: Outage,
         on_subscribed: Callable[[], None] = lambda: None,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._redis = redis
         self._handlers = {name.encode(): handler for name, handler in handlers.items()}
         self._outage = outage
         self._on_subscribed = on_subscribed
+        self._on_lost = on_lost
         self.subscribed = False
 
     async def run(self) -> None:
@@ -49,6 +51,8 @@ class Channels:
                 self._outage.failed(error)
             finally:
                 heard, self.subscribed = self.subscribed, False
+            if heard:
+                self._on_lost()
             delay_s = RETRY_S if heard else min(RETRY_CAP_S, delay_s * 2)
             await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
 
