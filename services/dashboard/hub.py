@@ -9,7 +9,6 @@ from logging import getLogger
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable
 from aggr_server.log import kv
@@ -117,29 +116,21 @@ class Hub:
 
     async def _refresh(self) -> bool:
         """Read the directory; False if a symbol's markets are not known yet."""
-        found: list[Market] = []
-        if not all(self.directory.of_base(base) for base in self._by_base):
-            try:
-                found = await markets.read_influx(self._influx)
-                self._influx_outage.over()
-            except InfluxUnavailable as error:
-                self._influx_outage.failed(error)
-            except InfluxError as error:
-                _log.warning("stored markets not read %s", kv(error=error))
-        try:
-            found += await markets.read_redis(self._redis)
-            self._redis_outage.over()
-        except RedisError as error:
-            self._redis_outage.failed(error)
-        changed = self.directory.update(found)
-        self._classified = any(self.directory.of_base(base) for base in self._by_base)
+        changed = await markets.refresh(
+            self.directory,
+            self._redis,
+            self._influx,
+            redis_outage=self._redis_outage,
+            influx_outage=self._influx_outage,
+        )
+        self._classified = self.directory.started
         for symbol in self._by_base.values():
             if changed and symbol.reference:
                 # Bars of markets not known until now were left out.
                 to_s = self._now_ms() // 1000
                 self._readback.want(symbol, to_s - 2 * AGAIN_S, to_s)
             await self._refer(symbol)
-        return all(self.directory.of_base(base) for base in self._by_base)
+        return self.directory.complete
 
     async def _refer(self, symbol: SymbolBars) -> None:
         """Find the market whose prices are shown; if it is another one, read the past anew."""

@@ -7,10 +7,12 @@ from logging import getLogger
 
 import msgspec
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
-from aggr_server.influx import InfluxClient
+from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable
 from aggr_server.log import kv
 from aggr_server.wire import MARKETS_KEY, MARKETS_MEASUREMENT, Market
+from services.core.outage import Outage
 
 USD_QUOTES = frozenset({"USD", "USDT", "USDC", "FDUSD", "USD1", "DAI", "TUSD", "BUSD"})
 """Quotes that count as one US dollar. Markets quoted in anything else take no part."""
@@ -32,6 +34,16 @@ class Directory:
         self._others: set[str] = set()
         self._reported: set[str] = set()
         self.unknown_seen = False
+
+    @property
+    def started(self) -> bool:
+        """Whether a market of any base is known."""
+        return bool(self._accepted)
+
+    @property
+    def complete(self) -> bool:
+        """Whether a market of each base is known."""
+        return {market.base for market in self._accepted.values()} == self._bases
 
     def update(self, markets: Iterable[Market]) -> int:
         """Add what is new or changed; the number of such markets that take part."""
@@ -76,6 +88,33 @@ class Directory:
             and market.kind in _CLASSES
             and market.quote.upper() in USD_QUOTES
         )
+
+
+async def refresh(
+    directory: Directory,
+    redis: Redis,
+    influx: InfluxClient,
+    *,
+    redis_outage: Outage,
+    influx_outage: Outage,
+) -> int:
+    """Add what the collectors list now, and what they recorded earlier unless each base is known;
+    the number of markets new or changed. What cannot be read is left out."""
+    found: list[Market] = []
+    if not directory.complete:
+        try:
+            found = await read_influx(influx)
+            influx_outage.over()
+        except InfluxUnavailable as error:
+            influx_outage.failed(error)
+        except InfluxError as error:
+            _log.warning("stored markets not read %s", kv(error=error))
+    try:
+        found += await read_redis(redis)
+        redis_outage.over()
+    except RedisError as error:
+        redis_outage.failed(error)
+    return directory.update(found)
 
 
 async def read_redis(redis: Redis) -> list[Market]:

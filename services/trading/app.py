@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from aggr_server import clock
-from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable
+from aggr_server.influx import InfluxClient
 from aggr_server.log import kv
 from aggr_server.wire import Market
 from services.core.clients import redis_client
@@ -328,25 +328,19 @@ class App:
                 await asyncio.sleep(DIRECTORY_RETRY_S / 5)
 
     async def _refresh_directory(self) -> bool:
-        found: list[Market] = []
-        if not all(self.directory.of_base(base) for base in self.traders):
-            try:
-                found = await markets.read_influx(self.influx)
-                self._influx_outage.over()
-            except InfluxUnavailable as error:
-                self._influx_outage.failed(error)
-            except InfluxError as error:
-                _log.warning("stored markets not read %s", kv(error=error))
-        try:
-            found += await markets.read_redis(self.redis)
-        except RedisError as error:
-            self._redis_outage.failed(error)
-        if self.directory.update(found):
+        changed = await markets.refresh(
+            self.directory,
+            self.redis,
+            self.influx,
+            redis_outage=self._redis_outage,
+            influx_outage=self._influx_outage,
+        )
+        if changed:
             for base, trader in self.traders.items():
                 trader.aggregator.add_markets(self.directory.of_base(base))
-        if any(self.directory.of_base(base) for base in self.traders):
+        if self.directory.started:
             self._classified.set()
-        return all(self.directory.of_base(base) for base in self.traders)
+        return self.directory.complete
 
     def _markets(self) -> list[Market]:
         return [m for base in self.traders for m in self.directory.of_base(base)]
