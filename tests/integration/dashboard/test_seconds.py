@@ -79,9 +79,9 @@ async def test_seconds_amendments_and_further_collectors_reach_the_page(
     feed: Feed, past_second: int, connection_env: dict[str, str], tmp_path: Path
 ) -> None:
     await feed.list_markets()
-    coin, t = Coin("BTC", 2), now_s() - 1
     async with page(connection_env, tmp_path) as running, running.browser() as browser:
         await ready(feed, browser)
+        coin, t = Coin("BTC", 2), now_s() - 1
         first, second = coin.second(t), coin.second(t + 1)
         await feed.publish(t, collector="aggr-2")
         await feed.publish(t, first)
@@ -117,10 +117,10 @@ async def test_seconds_that_were_not_heard_are_read_back(
     feed: Feed, past_second: int, connection_env: dict[str, str], tmp_path: Path
 ) -> None:
     await feed.list_markets()
-    coin, t = Coin("BTC", 3), now_s() - 1
-    bars = [coin.second(t + i) for i in range(4)]
     async with page(connection_env, tmp_path) as running, running.browser() as browser:
         await ready(feed, browser)
+        coin, t = Coin("BTC", 3), now_s() - 1
+        bars = [coin.second(t + i) for i in range(4)]
         await feed.publish(t, bars[0])
         await says(browser, t, bars[0])
 
