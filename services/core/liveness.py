@@ -1,9 +1,10 @@
 """Container health check: has a service's work loop turned lately?
 
-`python -m services.core.liveness SERVICE [--max-age-s 5] [--end-after-s 90]` ends with status 0 or
-1 and says why. Docker does not restart what is unhealthy, only what has ended: with the second
-option a service that stands still for so long is killed. Standard library only, because it runs
-every few seconds.
+`python -m services.core.liveness SERVICE [--max-age-s 5] [--end-after-s 90] [--ready]` ends with
+status 0 or 1 and says why. Docker does not restart what is unhealthy, only what has ended: with the
+second option a service that stands still for so long is killed. With the third a service is not
+well before it has said that it is ready, for an update that ends others once this one is well.
+Standard library only, because it runs every few seconds.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ def check(folder: Path, service: str, max_age_s: float) -> tuple[bool, str]:
     if age_s > max_age_s:
         return False, f"{service} turned last {age_s:.1f} s ago, allowed are {max_age_s:g} s"
     return True, f"{service} turned {max(age_s, 0.0):.1f} s ago"
+
+
+def is_ready(folder: Path, service: str) -> bool:
+    """Whether the service has said since its start that it could do its work."""
+    return (folder / f"{service}.ready").exists()
 
 
 def identity(pid: int | str = "self") -> str:
@@ -76,12 +82,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("service")
     parser.add_argument("--max-age-s", type=float, default=DEFAULT_MAX_AGE_S, metavar="SECONDS")
     parser.add_argument("--end-after-s", type=float, default=0.0, metavar="SECONDS")
+    parser.add_argument("--ready", action="store_true")
     options = parser.parse_args(arguments)
     folder = Path(os.environ.get("HEARTBEAT_DIR", "").strip() or DEFAULT_DIR)
     alive, reason = check(folder, options.service, options.max_age_s)
     print(reason)
     if options.end_after_s and not alive:
         print(end_frozen(folder, options.service, max(options.end_after_s, 3 * _turn_s())))
+    if alive and options.ready and not is_ready(folder, options.service):
+        print(f"{options.service} is not ready yet")
+        return 1
     return 0 if alive else 1
 
 

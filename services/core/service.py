@@ -147,6 +147,11 @@ def heartbeat_file(settings: ServiceSettings, service: str) -> Path:
     return Path(settings.heartbeat_dir) / f"{service}.alive"
 
 
+def ready_file(settings: ServiceSettings, service: str) -> Path:
+    """The file that says since a service's start that it could do its work."""
+    return Path(settings.heartbeat_dir) / f"{service}.ready"
+
+
 async def sleep_or_stop(stop: asyncio.Event, seconds: float) -> bool:
     """Wait; True if `stop` was set meanwhile."""
     try:

@@ -20,6 +20,7 @@ from aggr_server.wire import Market
 from services.core.clients import redis_client
 from services.core.outage import Outage
 from services.core.records import OpenInterest
+from services.core.service import ready_file
 from services.core.settings import StrategySettings
 from services.freqtrade_client import FreqtradeClient
 from services.influx_signal_manager import InfluxSignalManager
@@ -55,6 +56,10 @@ SERVICE = "strategy-runner"
 DIRECTORY_EVERY_S = 60.0
 DIRECTORY_RETRY_S = 5.0
 FIRST_BAR_WAIT_S = 3.0
+READY_AT_MOST_S = 300.0
+"""After so long this replica counts as ready even if a symbol cannot be loaded: whoever waits for
+it, as an update does, would wait for ever."""
+
 PATTERN_S = {"1m": 60, "5m": 300, "15m": 900, "30m": 1800}
 
 _log = getLogger(__name__)
@@ -270,6 +275,7 @@ class App:
             self.fills.run,
             self.broadcast.run,
             HaltWatch(self.redis, self.desk.portfolio, self._redis_outage).run,
+            self._tell_ready,
             functools.partial(self._follow, crew),
         ]
         if self.settings.freqtrade_enable_integration:
@@ -288,6 +294,18 @@ class App:
             await self.influx.close()
             await self.redis.aclose()
             await self._blocking.aclose()
+
+    async def _tell_ready(self) -> None:
+        """Say so once every symbol could be taken over from another replica."""
+        file = ready_file(self.settings, SERVICE)
+        file.unlink(missing_ok=True)
+        began = asyncio.get_running_loop().time()
+        while not self.roles.ready():
+            if asyncio.get_running_loop().time() - began > READY_AT_MOST_S:
+                _log.warning("not all symbols are loaded yet")
+                break
+            await asyncio.sleep(0.5)
+        file.touch()
 
     async def _write_last(self) -> None:
         for trader in self.traders.values():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from redis.asyncio import Redis
 
 from aggr_server.influx import InfluxClient
@@ -14,6 +15,7 @@ from aggr_server.settings import Connections
 from services.core import names
 from services.core.records import Alert
 from services.strategy.types import State
+from services.trading import app
 from services.trading.standby import BEHIND_S
 from tests.integration.trading.harness import Runner, Tape, eventually, store
 from tests.integration.trading.test_continuity import same
@@ -82,6 +84,31 @@ async def test_s10_a_warm_replica_goes_on_as_if_nothing_had_happened_without_the
     await second.stop()
     await first.close()
     await second.close()
+
+
+@pytest.mark.parametrize("waited_for_ever", [False, True])
+async def test_it_says_that_it_is_ready_when_it_could_take_over_or_waiting_is_of_no_use(
+    connections: Connections,
+    redis: Redis,
+    influx: InfluxClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    waited_for_ever: bool,
+) -> None:
+    tape = Tape("S5")
+    await store(influx, tape, 0, SIGNAL_AT)
+    said = tmp_path / "strategy-runner.ready"
+    said.touch()  # by an earlier process
+    async with Runner(connections, tape, tmp_path) as runner:
+        loaded = False
+        monkeypatch.setattr(runner.app.roles, "ready", lambda: loaded)
+        await runner.start(SIGNAL_AT - 120)
+        assert not said.exists()
+        if waited_for_ever:
+            monkeypatch.setattr(app, "READY_AT_MOST_S", 0.0)
+        else:
+            loaded = True
+        await eventually(said.exists)
 
 
 async def test_without_a_usable_state_the_symbol_is_loaded_as_at_a_start(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from services.core import liveness
-from services.core.service import heartbeat_file
+from services.core.service import heartbeat_file, ready_file
 from services.core.settings import ServiceSettings
 
 
@@ -45,6 +45,17 @@ def test_a_service_that_never_turned_is_not(tmp_path: Path) -> None:
     alive, reason = liveness.check(tmp_path, "worker", 5.0)
     assert not alive
     assert "has not turned yet" in reason
+
+
+@pytest.mark.parametrize(("options", "before", "after"), [([], 0, 0), (["--ready"], 1, 0)])
+def test_if_asked_a_service_is_not_well_before_it_says_that_it_is_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], before: int, after: int
+) -> None:
+    monkeypatch.setenv("HEARTBEAT_DIR", str(tmp_path))
+    beat(tmp_path, 0.0)
+    assert liveness.main(["worker", *options]) == before
+    ready_file(ServiceSettings(heartbeat_dir=str(tmp_path)), "worker").touch()
+    assert liveness.main(["worker", *options]) == after
 
 
 @pytest.mark.parametrize(("age_s", "status"), [(0.0, 0), (30.0, 1)])
