@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from aggr_server import clock
 from aggr_server.settings import Connections
@@ -14,6 +15,9 @@ Row = dict[str, Any]
 
 _REFUSED = ("partial write", "unable to parse", "field type conflict", "max key length exceeded")
 """How the answers begin that blame the points."""
+
+_MSGPACK = "application/x-msgpack"
+"""Costs InfluxDB and the reader less than half the time of JSON."""
 
 
 class InfluxError(Exception):
@@ -101,14 +105,18 @@ class InfluxClient:
             async with (
                 clock.timeout(self._timeout_s),
                 self._session.request(
-                    method, self._base + path, params=params, data=body
+                    method,
+                    self._base + path,
+                    params=params,
+                    data=body,
+                    headers={"Accept": _MSGPACK},
                 ) as response,
             ):
                 if response.status == 204:
                     return {}
                 if response.status >= 500 or response.status == 413:
                     raise InfluxUnavailable(f"{self._base}{path} answered {response.status}")
-                answer: dict[str, Any] = await response.json(content_type=None)
+                answer = _decoded(await response.read(), response.content_type)
                 if response.status >= 400:
                     text = f"{answer.get('error', answer)} (HTTP {response.status})"
                     if text.startswith(_REFUSED):
@@ -119,3 +127,9 @@ class InfluxClient:
             raise InfluxUnavailable(
                 f"{self._base}{path}: {str(error) or type(error).__name__}"
             ) from error
+
+
+def _decoded(body: bytes, content_type: str) -> dict[str, Any]:
+    """Raises `ValueError`. A refusal comes as JSON whatever was asked for."""
+    decode = msgspec.msgpack.decode if content_type == _MSGPACK else msgspec.json.decode
+    return decode(body, type=dict[str, Any])

@@ -12,12 +12,13 @@ from services.core.names import OI_MEASUREMENT
 from services.dashboard.ring import Floats, empty
 from services.dashboard.symbol import Stored
 from services.dashboard.venues import SECONDS, Venue
-from services.market.history import CHUNK_S, any_of, within
+from services.market.history import any_of, within
 from services.market.symbols import symbol_of
 
 _ONE_SECOND = TIMEFRAMES[0]
 _BY_STEP = {timeframe.seconds: timeframe for timeframe in TIMEFRAMES}
 KINDS = ("spot", "perp")
+PIECE_S = 1800
 TOTAL = "FUTURES_AGG"
 """Exchange under which oi-tracker stores the sum over venues."""
 
@@ -37,8 +38,8 @@ class StoredBars:
         parts: list[Floats] = []
         seconds_from = max(from_s, to_s - SECONDS)
         venue_of = {m.market: (m.exchange, str(m.kind)) for m in markets}
-        for start in range(from_s, to_s, CHUNK_S):
-            end = min(start + CHUNK_S, to_s)
+        for start in range(from_s, to_s, PIECE_S):
+            end = min(start + PIECE_S, to_s)
             parts.append(await self.bars(_ONE_SECOND, 1, markets, reference, start, end))
             rows = await self._by_market(markets, start, end, 60)
             _add(minutes, rows, venue_of)

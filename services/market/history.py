@@ -22,7 +22,8 @@ from services.core.names import OI_MEASUREMENT
 from services.market.symbols import symbol_of
 from services.strategy.types import Minute
 
-CHUNK_S = 1800
+CHUNK_S = 600
+"""One query: short enough that neither InfluxDB nor the reader does nothing else for long."""
 OI_STALE_S = 1800
 OI_KNOWN_AFTER_S = 10
 """The longest that a venue, oi-tracker and Redis together may take to bring a sample."""
