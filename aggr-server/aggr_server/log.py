@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 import time
 from typing import Any
@@ -20,12 +21,20 @@ class _Formatter(logging.Formatter):
         return head.replace("\n", " | ") + separator + trace
 
 
+def _is_somebodys(record: logging.LogRecord) -> bool:
+    """False of a failed name lookup that a time-out had ended before: uvloop then reports it as
+    nobody's, though whoever waited has been told."""
+    error = record.exc_info[1] if record.exc_info else None
+    return record.name != "asyncio" or not isinstance(error, socket.gaierror)
+
+
 def setup(service: str, level: str = "INFO") -> None:
     """Send all logging of this process to standard error, marked with `service`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         _Formatter(f"%(asctime)s level=%(levelname)s service={service} logger=%(name)s %(message)s")
     )
+    handler.addFilter(_is_somebodys)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
+import socket
 from collections.abc import Iterator
 
 import pytest
+import uvloop
 
 from aggr_server import log
 
@@ -33,6 +36,24 @@ def test_line_breaks_in_a_message_do_not_break_the_line(capsys: pytest.CaptureFi
     log.setup("aggr-server")
     logging.getLogger("x").warning("first\nsecond")
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_lookup_that_fails_after_its_time_out_is_no_error_but_others_of_asyncio_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log.setup("aggr-server")
+
+    async def connect() -> None:
+        loop = asyncio.get_running_loop()
+        for error in (socket.gaierror(-3, "name resolution"), OSError("disk")):
+            loop.call_exception_handler(
+                {"message": "Future exception was never retrieved", "exception": error}
+            )
+
+    uvloop.run(connect())
+    [line] = capsys.readouterr().err.splitlines()
+    assert "never retrieved" in line
+    assert "disk" in line
 
 
 def test_quotes_in_a_value_cannot_end_it() -> None:
