@@ -234,6 +234,7 @@ def _start(stack: NativeStack, step: services.Step, progress: Progress) -> list[
         progress.say(name, "starting")
         stack.supervisor.start(name)
     waiting = list(step.services)
+    goes_on = frozenset[str]() if stack.demo else AWAIT_EXCHANGES
     began = time.monotonic()
     ran_last = dict.fromkeys(waiting, began)
     while waiting:
@@ -247,12 +248,15 @@ def _start(stack: NativeStack, step: services.Step, progress: Progress) -> list[
             if processes[name].state == "RUNNING":
                 ran_last[name] = now
         hopeless = [
-            n for n in waiting if _hopeless(processes[n]) or now - ran_last[n] > CRASHING_TIMEOUT_S
+            n
+            for n in waiting
+            if _hopeless(processes[n], goes_on=n in goes_on)
+            or now - ran_last[n] > CRASHING_TIMEOUT_S
         ]
         if hopeless or (waiting and now - began > step.timeout_s):
             named = hopeless or waiting
             reason = "\n".join(_failure(stack.layout, n, reasons[n]) for n in named)
-            if hopeless or stack.demo or not AWAIT_EXCHANGES.issuperset(waiting):
+            if hopeless or not goes_on.issuperset(waiting):
                 raise StackError(reason)
             progress.say("stack", reason)
             break
@@ -270,10 +274,11 @@ def _judge(process: Process, probe: Probe | None) -> str:
     )
 
 
-def _hopeless(process: Process) -> bool:
-    """Whether waiting is of no use: it refused its settings, or failed and is not run again."""
-    refused = process.exit_status == BAD_SETTINGS_EXIT and process.state in ("BACKOFF", "FATAL")
-    return refused or (process.state == "EXITED" and process.exit_status != 0)
+def _hopeless(process: Process, *, goes_on: bool) -> bool:
+    """Whether waiting is of no use: it refused its settings, or failed without going on trying."""
+    if process.exit_status == BAD_SETTINGS_EXIT:
+        return process.state in ("BACKOFF", "EXITED", "FATAL")
+    return process.state == "EXITED" and process.exit_status != 0 and not goes_on
 
 
 def _failure(layout: Layout, name: str, reason: str) -> str:

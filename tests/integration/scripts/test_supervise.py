@@ -121,7 +121,9 @@ def test_a_live_stack_is_up_while_only_the_exchanges_are_away(
 ) -> None:
     collector, executor = Program("aggr-server", SLEEP, 10), Program("freqtrade", ENDS, 20)
 
-    assert sorted(_ready(layout, collector, executor)) == ["aggr-server", "freqtrade"]
+    waiting = _ready(layout, collector, executor, within_s=6.0)
+
+    assert sorted(waiting) == ["aggr-server", "freqtrade"]
     assert "aggr-server did not become ready" in capsys.readouterr().err
 
 
