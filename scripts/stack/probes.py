@@ -112,7 +112,8 @@ def _heartbeat(bus: redis.Redis, service: str) -> str:
     age_s = time.time() - beat.ts_ms / 1000
     if age_s > HEARTBEAT_OLDEST_S:
         return f"last heartbeat {age_s:.0f} s ago"
-    return "" if beat.status == "ok" else beat.status
+    # The kill switch ends entries, not the service: exits go on, also over a restart.
+    return "" if beat.status in ("ok", beat.details.get("halted")) else beat.status
 
 
 def _freqtrade(settings: MonitorSettings) -> str:

@@ -124,6 +124,7 @@ class Cycle:
         return {
             "states": {t.names.symbol: str(t.engine.state) for t in traders},
             "entries_allowed": not self._desk.portfolio.blocked,
+            "halted": self._desk.portfolio.halted,
             "last_second": self.last_t,
             "lag_ms": self._now_ms() - (self.last_t + 1) * 1000 if self.last_t else None,
             "warm": bool(traders) and all(t.engine.state is not State.WARMUP for t in traders),

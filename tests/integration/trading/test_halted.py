@@ -55,7 +55,8 @@ async def test_X9_no_entry_is_published_while_halted(
         await eventually(lambda: runner.app.desk.portfolio.halted)
         await runner.play(begin + 1, SIGNAL_AT + 5)
         assert runner.app.cycle._status(0.0) == "halted by me@here: news"
-        assert runner.app.cycle._details()["entries_allowed"] is False
+        details = runner.app.cycle._details()
+        assert (details["entries_allowed"], details["halted"]) == (False, "halted by me@here: news")
     assert await redis.lrange(names.history("BTCUSDT"), 0, -1) == []
     rejected = await redis.get(names.stat("signals_rejected:RISK_LIMIT"))
     assert rejected is not None
