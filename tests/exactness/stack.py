@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from services import influx_init
 from services.core.settings import InfluxSchemaSettings
+from tests.integration.children import bare
 from tests.integration.servers import ROOT, InfluxServer, RedisServer, free_port
 
 ANSWER_WITHIN_S = 60.0
@@ -112,7 +113,7 @@ class Stack:
         self.gateway = f"http://127.0.0.1:{self._simulator_port}"
         self.collector_url = f"http://127.0.0.1:{port}"
         self.environment = {
-            "PATH": os.environ["PATH"],
+            **bare(),
             "HOME": str(folder),
             "PYTHONPATH": f"{ROOT}:{ROOT / 'aggr-server'}",
             "REDIS_PORT": str(self.redis.port),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from aggr_server.settings import Connections
 from services import influx_init
 from services.core import schema
 from services.core.settings import InfluxSchemaSettings
+from tests.integration.children import bare
 from tests.integration.servers import ROOT, InfluxServer
 
 MARKET = "BINANCE_FUTURES:btcusdt"
@@ -161,7 +161,7 @@ def secured_influx(tmp_path: Path) -> Iterator[InfluxServer]:
 def run_init(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "services.influx_init", *arguments],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}:{ROOT}/aggr-server", **environ},
+        env={**bare(), "PYTHONPATH": f"{ROOT}:{ROOT}/aggr-server", **environ},
         capture_output=True,
         text=True,
         timeout=50,
@@ -231,7 +231,7 @@ def test_it_waits_for_a_server_that_starts_late(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "services.influx_init"],
         env={
-            "PATH": os.environ["PATH"],
+            **bare(),
             "PYTHONPATH": f"{ROOT}:{ROOT}/aggr-server",
             "INFLUX_PORT": str(server.port),
         },

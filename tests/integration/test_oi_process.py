@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +11,14 @@ import pytest
 from redis.asyncio import Redis
 
 from services.core import names
+from tests.integration.children import bare
 from tests.integration.oi_venues import eventually, serving
 from tests.integration.servers import ROOT
 
 
 def tracker_env(connection_env: dict[str, str], **more: str) -> dict[str, str]:
     return {
-        "PATH": os.environ["PATH"],
+        **bare(),
         "PYTHONPATH": f"{ROOT}:{ROOT}/aggr-server",
         **connection_env,
         **more,

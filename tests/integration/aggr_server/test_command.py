@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from aggr_server import wire
 from aggr_server.influx import InfluxClient
+from tests.integration.children import bare
 from tests.integration.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -32,7 +33,7 @@ def run(
         [sys.executable, "-m", "aggr_server", *arguments],
         input=stdin,
         capture_output=True,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": paths, **(env or {})},
+        env={**bare(), "PYTHONPATH": paths, **(env or {})},
         timeout=50,
         check=False,
     )
@@ -60,7 +61,7 @@ def test_decode_ends_quietly_when_nobody_reads_on() -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": paths},
+        env={**bare(), "PYTHONPATH": paths},
     )
     assert process.stdout
     process.stdout.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -19,6 +18,7 @@ from yarl import URL
 from tests.integration.aggr_server.process import MARKET, SYMBOL, CollectorProcess, Listener, now_s
 from tests.integration.aggr_server.venue import Venue
 from tests.integration.aggr_server.waiting import until
+from tests.integration.children import bare
 from tests.integration.servers import ROOT
 
 OTHER = "BINANCE:ethusdt"
@@ -206,7 +206,7 @@ def test_an_unusable_folder_is_a_bad_setting(
 
 
 def _run(folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
-    paths = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "aggr-server")}
+    paths = {**bare(), "PYTHONPATH": str(ROOT / "aggr-server")}
     return subprocess.run(
         [sys.executable, "-m", "aggr_server"],
         env={**paths, **env, "AGGR_EXCHANGES": "BINANCE", "AGGR_DATA_DIR": str(folder)},

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from services.explain.store import ExplainError, find
 from services.explain.text import text
 from services.strategy.params import Params
 from tests.integration.backtest.recording import Recorded, record
+from tests.integration.children import bare
 from tests.integration.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -33,7 +33,7 @@ def command(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess
     """The command in a process of its own, which inherits nothing but PATH."""
     return subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "explain.py"), "--environment", *arguments],
-        env={"PATH": os.environ["PATH"], **env},
+        env={**bare(), **env},
         capture_output=True,
         text=True,
         check=False,

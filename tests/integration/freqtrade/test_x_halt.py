@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 from services.core import names
 from services.core.records import Halt, Heartbeat, Signal
 from services.core.switch import KillSwitch
+from tests.integration.children import bare
 from tests.integration.freqtrade.bot import Bot, Runner, eventually
 from tests.integration.freqtrade.exchange import Exchange
 from tests.integration.servers import RedisServer, free_port
@@ -41,7 +41,7 @@ def halt(switch: KillSwitch) -> Halt:
 
 def command(port: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the script with settings from the environment alone."""
-    environ = {"PATH": os.environ["PATH"], "REDIS_PORT": str(port)}
+    environ = {**bare(), "REDIS_PORT": str(port)}
     return subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "kill_switch.py"), *arguments, "--environment"],
         env=environ,

@@ -16,6 +16,7 @@ from services.core import names
 from services.core.records import Heartbeat
 from services.core.settings import SystemMonitorSettings
 from services.monitor import rules
+from tests.integration.children import bare
 from tests.integration.servers import ROOT
 
 NO_EXCHANGES = "http://127.0.0.1:1"
@@ -117,7 +118,7 @@ async def beat(
 
 def service_env(environ: dict[str, str], folder: Path, **more: str) -> dict[str, str]:
     return {
-        "PATH": os.environ["PATH"],
+        **bare(),
         "PYTHONPATH": f"{ROOT}:{ROOT}/aggr-server",
         "HEARTBEAT_DIR": str(folder),
         "EXCHANGE_GATEWAY": NO_EXCHANGES,

@@ -16,6 +16,7 @@ import pytest
 from redis.asyncio import Redis
 
 from services.core import names
+from tests.integration.children import bare
 from tests.integration.monitor.support import prompt_rules, service_env
 from tests.integration.notify.sink import Sink
 from tests.integration.notify.support import eventually
@@ -45,7 +46,7 @@ class Stack:
 
     async def start(self) -> None:
         """All of them anew."""
-        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}:{ROOT}/aggr-server"}
+        environ = {**bare(), "PYTHONPATH": f"{ROOT}:{ROOT}/aggr-server"}
         parent = await asyncio.create_subprocess_exec(
             sys.executable, str(PULSES), str(self._port), *SERVICES, env=environ, stdout=PIPE
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from scripts.backup.errors import BackupError
 from services.core import names
 from services.core.records import Alert
 from services.monitor.measure import backup as measured
+from tests.integration.children import bare
 from tests.integration.operations.stack import DATABASE, PASSWORD, Stack, silent
 from tests.integration.servers import ROOT, programs
 
@@ -33,7 +33,7 @@ WAIT_S = 60.0
 def _service(stack: Stack, folder: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
     environ = {
         **stack.environ,
-        "PATH": os.environ["PATH"],
+        **bare(),
         "PYTHONPATH": f"{ROOT}:{ROOT / 'aggr-server'}",
         "HEARTBEAT_DIR": str(folder.parent / "alive"),
         "BACKUP_DIR": str(folder),

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -37,6 +36,7 @@ from services.core.records import Heartbeat, Signal
 from services.explain.store import find
 from services.market.symbols import base_of_symbol
 from services.strategy.params import Params
+from tests.integration.children import bare
 from tests.integration.servers import ROOT
 from tests.integration.trading.livestack import BEHIND_S, LiveStack, PriceSeen, trade
 from tests.integration.trading.test_parity import CLOCK, PLACE
@@ -126,7 +126,7 @@ def explained(stack: LiveStack, signal: Signal) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "explain.py"), "--environment", "--json",
          signal.signal_id],
-        env={"PATH": os.environ["PATH"], "INFLUX_PORT": str(stack.influx.port)},
+        env={**bare(), "INFLUX_PORT": str(stack.influx.port)},
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
