@@ -20,7 +20,7 @@ def clone_into(folder: Path) -> Path:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    (folder / ".local").mkdir()
+    (folder / ".local").mkdir(parents=True)
     for name in LENT:
         if (ROOT / ".local" / name).exists():
             (folder / ".local" / name).symlink_to(ROOT / ".local" / name)

@@ -32,13 +32,6 @@ def test_every_link_leads_somewhere(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_every_command_is_there(path: Path) -> None:
-    commands = re.findall(r"(?:\./|python )(scripts/\w+\.\w+)", path.read_text())
-    assert commands
-    assert [name for name in commands if not (ROOT / name).is_file()] == []
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_setting_is_known(path: Path) -> None:
     named = set(re.findall(r"`([A-Z][A-Z0-9]+(?:_[A-Z0-9]+)+)\b", path.read_text()))
     # Compose reads this one itself.
