@@ -28,7 +28,7 @@ PORTS = {
 }
 """Setting -> its default, which the documents name."""
 VENUES = "BINANCE,BINANCE_FUTURES,BYBIT"
-LONGEST_S = 420.0
+LONGEST_S = 900.0
 
 
 @dataclass(frozen=True, slots=True)
