@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,6 +91,7 @@ def _restore(chosen: argparse.Namespace, progress: Progress) -> None:
             lines=chosen.lines,
             key=_key(chosen, _settings()),
             settings=ROOT if chosen.settings else None,
+            processors=os.cpu_count() or 1,
         ),
     )
     progress.say(

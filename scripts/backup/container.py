@@ -14,7 +14,7 @@ from typing import IO, Any
 from scripts.backup import collector, freqtrade, line_file
 from scripts.backup.errors import BackupError
 from scripts.backup.redis_files import AOF_MANIFEST, save
-from scripts.stack.compose import Project
+from scripts.stack.compose import Project, docker
 from scripts.stack.running import StackError
 
 COMMAND_TIMEOUT_S = 3600
@@ -218,6 +218,7 @@ class ContainerTarget(_Containers):
                 raise BackupError(str(error)) from error
         self._up("redis", "aggr-influx")
         self._wait("redis", "aggr-influx")
+        self._unbind("aggr-influx")
 
     def close(self) -> None:
         """Stop them; the volumes stay."""
@@ -245,6 +246,14 @@ class ContainerTarget(_Containers):
         self._freqtrade("clear")
         self._collector("clear")
         self.open()
+
+    def _unbind(self, service: str) -> None:
+        """Let it have all processors, since nobody else needs them until it is made anew."""
+        found = [c.identity for c in self._project.containers() if c.service == service]
+        try:
+            docker("update", "--cpus", str(os.cpu_count() or 1), *found)
+        except StackError as error:
+            raise BackupError(str(error)) from error
 
     def _empty(self, service: str, folder: str) -> None:
         self._beside(service, "find", folder, "-mindepth", "1", "-delete")
