@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 Mode = Literal["native", "docker"]
 
-AWAIT_EXCHANGES = frozenset({"aggr-server", "freqtrade"})
+AWAIT_EXCHANGES = frozenset({"aggr-server", "strategy-runner", "freqtrade"})
 """Not ready while no exchange answers. They go on trying, and what watches them is to be there
 meanwhile: a live stack is up without them."""
 
