@@ -14,6 +14,9 @@ from aggr_server.throttle import Budget
 IN_FLIGHT_S = 2.0
 """A trade that REST already knows may take this long to arrive."""
 
+REST_BEHIND_S = 10.0
+"""A trade that has arrived may take this long to be known to REST."""
+
 CLOCK_ERROR_MS = 1000
 """A trade this much after a confirmation must have been sent to us, whatever the clocks say."""
 
@@ -88,10 +91,10 @@ class Doubts:
             group.create_task(self._question(state))
 
     async def _question(self, state: StreamState) -> None:
-        lane, count = state.lane, state.heard_events()
+        lane, count, asked_ms = state.lane, state.heard_events(), clock.now_ms()
         try:
             newest_ms = await self._prover.newest_trade_ms(state.market)
-            asked_s, asked_ms = clock.monotonic(), clock.now_ms()
+            answered_s = clock.monotonic()
             if newest_ms is not None and newest_ms > state.known_ms(CLOCK_ERROR_MS):
                 await clock.sleep(IN_FLIGHT_S)
                 found = True
@@ -105,12 +108,12 @@ class Doubts:
             self._blind_until.pop(state, None)
             self._on_mute(state)
         elif newest_ms is None:
-            self._blind_until[state] = asked_s + BLIND_S
-            self._judge_by_rate(state, asked_s)
+            self._blind_until[state] = answered_s + BLIND_S
+            self._judge_by_rate(state, answered_s)
         else:
             self._blind_until.pop(state, None)
-            state.watch.asked(asked_s)
-            state.quiet(asked_ms - int(IN_FLIGHT_S * 1000))
+            state.watch.asked(answered_s)
+            state.quiet(asked_ms - int(REST_BEHIND_S * 1000))
 
     def _judge_by_rate(self, state: StreamState, now_s: float) -> None:
         watch = state.watch

@@ -163,13 +163,13 @@ class StreamState:
             self._live(at_ms)
 
     def quiet(self, at_ms: int) -> None:
-        """The venue knew of nothing newer at `at_ms`.
+        """Until `at_ms` there was nothing newer than what was heard.
 
         For one that stays mute this is not enough: what is fetched meanwhile is not newer either.
         """
         self.certain_ms = max(self.certain_ms, at_ms)
-        if self.mutes < 2:
-            self.believe(at_ms)
+        if self.mutes < 2 and self.lane is not None:
+            self.believe(max(at_ms, self._carriers.get(self.lane, at_ms)))
 
     @property
     def judged(self) -> bool:

@@ -54,3 +54,16 @@ def test_what_a_mute_venue_tells_a_newcomer_does_not_bring_the_stream_back() -> 
     lane.count += 1
     state.observe(32.0, 1.0, T0 + 32_000)
     assert told.events[2:] == [("live", T0 + 32_000)]
+
+
+def test_where_nothing_newer_was_known_a_newcomer_is_believed_from_its_confirmation_on() -> None:
+    told = Told()
+    market = MarketState(OKEX, BTC, BarBuilder().series("OKEX:BTC-USDT"))
+    state = StreamState(Stream(BTC, "trades"), market, told)
+    first = state.enter()
+    state.confirmed(first, T0, 0.0)
+    state.mute()
+    state.ended(first, T0 + 20_000, "disconnect")
+    state.confirmed(state.enter(), T0 + 21_000, 21.0)
+    state.quiet(T0 + 15_000)
+    assert told.events[2:] == [("live", T0 + 21_000)]

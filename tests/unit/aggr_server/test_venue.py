@@ -158,6 +158,19 @@ async def test_a_mute_market_moves_to_a_connection_of_its_own() -> None:
         assert len(bench.feeds.feeds) == 2
 
 
+async def test_a_venue_whose_rest_lags_hides_no_second_of_a_mute_market() -> None:
+    every_s = {"BTC:trades": 0.2, "ETH:trades": 0.2}
+    async with running(("BTC", "ETH"), every_s) as bench:
+        await bench.learned()
+        silent_ms, asked = clock.now_ms(), len(bench.oracle.asked)
+        bench.speaker.muted = {(0, "BTC:trades")}
+        while len(bench.oracle.asked) == asked:
+            await clock.sleep(0.2)
+        bench.oracle.newest = {"BTC": silent_ms + 8000}
+        assert await bench.reports.next("lost") == ("lost", "BTC", "trades", "silence")
+        assert bench.reports.at[-1] <= silent_ms + 1000
+
+
 async def test_when_the_main_connection_is_replaced_the_extra_one_is_merged_into_it() -> None:
     every_s = {"BTC:trades": 0.2, "ETH:trades": 0.2}
     async with running(("BTC", "ETH"), every_s) as bench:
