@@ -133,11 +133,14 @@ class Evidence:
         ):
             yield msgspec.json.decode(entry[b"data"], type=Fill)
 
-    def audit(self) -> Audit:
-        """Compare every bar since live trading began, as far as the ledger reaches."""
+    def audit(self, start: int | None = None, end: int | None = None) -> Audit:
+        """Compare every bar of the seconds [start, end), as far as the ledger reaches; if not
+        given, those since live trading began that have settled."""
         result = Audit()
-        start = int(self.simulator("status")["live_from"])
-        end = int(time.time()) - SETTLED_S
+        if start is None:
+            start = int(self.simulator("status")["live_from"])
+        if end is None:
+            end = int(time.time()) - SETTLED_S
         gaps = [gap for gap in self.gaps(start) if gap.reason != wire.FORCED_ORDERS_ONLY]
         for page in range(start, end, PAGE_S):
             self._audit_page(page, min(page + PAGE_S, end), gaps, result)
