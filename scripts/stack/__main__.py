@@ -104,7 +104,7 @@ def _up(chosen: argparse.Namespace) -> int:
 def _verdict(started: Started) -> str:
     if started.waiting:
         return (
-            f"up, but {' and '.join(started.waiting)} not ready; going on trying. See whether this "
+            f"up; not ready, but going on trying: {', '.join(started.waiting)}. See whether this "
             "host reaches the exchanges: ./scripts/doctor.sh"
         )
     return "all services are ready" if started.fresh else "is running already"
