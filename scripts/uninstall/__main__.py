@@ -115,7 +115,7 @@ def _has(held: Holdings | None) -> bool:
 
 def _told(plan: Plan) -> Iterator[str]:
     if not (plan.folders or plan.backups or _has(plan.held)):
-        yield "Nothing of the stack is on this machine but its sources."
+        yield "Nothing of the stack is on this machine but its sources"
         yield from _unknown(plan)
         return
     yield "This would be deleted:"
@@ -123,7 +123,6 @@ def _told(plan: Plan) -> Iterator[str]:
         yield "  the running local processes, which are stopped first"
     if plan.held:
         yield from _of_engine(plan.held)
-    yield from _unknown(plan)
     sizes = {path: size(path) for path, _ in plan.folders}
     for path, what in plan.folders:
         # What is listed by itself does not count twice.
@@ -138,11 +137,12 @@ def _told(plan: Plan) -> Iterator[str]:
     for setting in ("FREQTRADE_DATA_DIR", "AGGR_DATA_DIR"):
         if path_given := plan.site.setting(setting):
             yield f"and {path_given}, which {setting} names: delete it yourself"
+    yield from _unknown(plan)
 
 
 def _unknown(plan: Plan) -> Iterator[str]:
     if plan.held is None and shutil.which("docker"):
-        yield "  but what Docker may hold of it, whose engine does not answer this user, stays"
+        yield "and what Docker may hold of it, whose engine does not answer this user"
 
 
 def _of_engine(held: Holdings) -> Iterator[str]:
