@@ -143,7 +143,7 @@ LOOKS = frozenset({"./scripts/doctor.sh", "python3 scripts/health_check.py"})
 
 ALONE = (
     "./scripts/up.sh", "./scripts/down.sh", "./scripts/bench.sh", "./scripts/test.sh",
-    "./scripts/settings_doc.sh", "./scripts/uninstall.sh", "./scripts/doctor.sh --install",
+    "./scripts/settings_doc.sh", "./scripts/uninstall.sh", "./scripts/doctor.sh",
     "git", "cp", "openssl", "(umask", ".local/venv/bin/", "zcat", "PYTHONPATH=", "df", "du",
     "python3 scripts/backtest.py --symbol TRX",
 )  # fmt: skip
