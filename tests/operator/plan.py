@@ -38,12 +38,14 @@ LEFT_OUT: Mapping[str, str] = {
     "timedatectl": "wants systemd",
     "sudo timedatectl set-ntp true": "changes the machine's clock",
     "sudo sysctl --system": "changes the machine",
+    f"{OPEN}http://127.0.0.1:8885/sources/0/dashboards": "Chronograf's stand-in has no such page, "
+    "and its own image is not to be had without a registry",
     "sudo systemctl enable --now squeezeflow": "changes the machine",
 }
 """Commands that no test runs: why not."""
 
 
-IN_CONTAINERS = ("docker ", f"{OPEN}http://127.0.0.1:8081", f"{OPEN}http://127.0.0.1:8885")
+IN_CONTAINERS = ("docker ", f"{OPEN}http://127.0.0.1:8081")
 """Beginnings of what there is with containers only."""
 
 _SWARM = "test_b1_everything_is_back_after_all_volumes_were_lost"
@@ -138,7 +140,8 @@ LOST = frozenset(
 )
 """What the documents tell to do where the data is gone."""
 
-LOOKS = frozenset({"./scripts/doctor.sh", "python3 scripts/health_check.py"})
+_HALT = "docker exec $(docker ps -q -f name=system-monitor) python -m services.kill_switch on"
+LOOKS = frozenset({"./scripts/doctor.sh", "python3 scripts/health_check.py", _HALT})
 """What may find the stack unready shortly after a start, and is then typed again."""
 
 ALONE = (
