@@ -269,7 +269,7 @@ class BarBuilder:
     def restore(self, bars: Iterable[Bar]) -> None:
         """Take over bars of before a restart; of the same period the last one counts.
 
-        To be called before any `series` is made.
+        To be called first, before any `series` is made.
         """
         newest: dict[str, Bar] = {}
         for bar in bars:
@@ -278,8 +278,6 @@ class BarBuilder:
                 newest[bar.market] = bar
         self._prices.update((market, bar.close) for market, bar in newest.items())
         self._closed = dict(sorted(self._closed.items()))
-        if self.next_s:
-            self._expire()
 
     def recent(self, from_s: int, to_s: int, markets: Iterable[str] | None = None) -> Iterator[Bar]:
         """Closed bars of [from_s, to_s) that are still kept, oldest first."""

@@ -344,11 +344,10 @@ class Spool:
     def _in_memory(self, limit: int) -> list[Record]:
         taken: list[Record] = []
         for record in chain(self._recent, self._unwritten):
-            if record.index >= self._cursor:
-                limit -= record.size
-                if taken and limit < 0:
-                    break
-                taken.append(record)
+            limit -= record.size
+            if taken and limit < 0:
+                break
+            taken.append(record)
         return taken
 
     def _holes(self, records: list[Record]) -> Iterator[tuple[int, int]]:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aggr_server import bars
 from aggr_server.bars import FUTURE_S, BarBuilder, Closed
 from aggr_server.wire import Bar
 
@@ -201,6 +202,7 @@ def test_recent_bars_are_the_closed_ones_that_are_kept() -> None:
     builder.advance((T0 + 2) * 1000 + 200)
     assert [bar.time for bar in builder.recent(T0, T0 + 9, ["A:x"])] == [T0, T0 + 1]
     assert list(builder.recent(T0, T0 + 9, ["B:y"])) == []
+    assert [bar.time for bar in builder.recent(T0 + 1, T0 + 9)] == [T0 + 1]
     builder.advance((T0 + 61) * 1000 + 200)
     assert [bar.time for bar in builder.recent(T0, T0 + 9)] == [T0 + 1, T0 + 2]
 
@@ -300,6 +302,50 @@ def test_trades_that_come_too_late_are_told_by_market_and_second() -> None:
     series.too_old(T0 * 1000)
     series.too_old(T0 * 1000 + 1000)
     assert builder.take_too_late() == [("A:x", T0 + 1)]
+
+
+def test_a_forced_order_that_comes_too_late_is_refused_and_told() -> None:
+    builder = BarBuilder(keep_s=60)
+    builder.advance((T0 + 100) * 1000 + 200)
+    series = builder.series("A:x")
+    assert not series.liquidation(T0 * 1000, 1.0, 5.0, True)
+    assert builder.take_too_late() == [("A:x", T0)]
+    assert series.forced(T0, T0 + 200) == {}
+
+
+def test_of_many_that_come_too_late_all_are_counted_and_some_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bars, "REPORTED_TOO_LATE", 2)
+    builder = BarBuilder(keep_s=60)
+    builder.advance((T0 + 100) * 1000 + 200)
+    series = builder.series("A:x")
+    for second in range(T0, T0 + 5):
+        series.trade(second * 1000, 1.0, 1.0, True)
+    assert builder.too_late == 5
+    assert builder.take_too_late() == [("A:x", T0), ("A:x", T0 + 1)]
+
+
+def test_forced_orders_are_known_while_their_second_is_open() -> None:
+    builder = BarBuilder()
+    builder.advance(T0 * 1000 + 200)
+    series, other = builder.series("A:x"), builder.series("B:y")
+    other.liquidation(T0 * 1000, 1.0, 3.0, True)
+    series.liquidation((T0 + 1) * 1000, 1.0, 5.0, False)
+    assert series.forced(T0, T0 + 2) == {T0 + 1: (0.0, 5.0)}
+    assert series.forced(T0, T0 + 1) == {}
+
+
+def test_a_bar_amended_just_before_the_clock_jumps_leaves_with_its_amendment() -> None:
+    builder = BarBuilder(keep_s=60)
+    builder.advance(T0 * 1000 + 200)
+    series = builder.series("A:x")
+    series.trade(T0 * 1000, 2.0, 10.0, True)
+    builder.advance((T0 + 1) * 1000 + 200)
+    series.trade(T0 * 1000 + 1, 3.0, 5.0, False)
+    *_, last = builder.advance((T0 + 200) * 1000 + 200)
+    assert [(b.time, b.close, b.vbuy, b.vsell) for b in last.amended] == [(T0, 3.0, 10.0, 5.0)]
+    assert list(builder.recent(0, T0 + 500)) == []
 
 
 def _note(found: dict[tuple[int, str], Bar], closed: list[Closed]) -> None:

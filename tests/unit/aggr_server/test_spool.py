@@ -15,22 +15,17 @@ from aggr_server import segments, spool
 from aggr_server.epitaph import decode
 from aggr_server.segments import SpoolInUse, SpoolUnusable
 from aggr_server.spool import Spool
-from aggr_server.wire import Bar, ClosedSecond
 from tests.integration.aggr_server.waiting import until
-
-BEGIN = 1_700_000_000
-SMALL = 1 << 20
-"""Bytes of a spool whose segments take 64 KiB."""
-
-
-def bar(second: int, market: str = "A:x", price: float = 1.0) -> Bar:
-    return Bar(second, market, price, price, price, price, 2.0, 3.0, 1, 1, 0.0, 0.0)
-
-
-def closed(number: int, markets: int = 1) -> ClosedSecond:
-    second = BEGIN + number
-    bars = [bar(second, f"A:{n}") for n in range(markets)]
-    return ClosedSecond("c", "e", number, second, 0, None, bars)
+from tests.unit.aggr_server.spooling import (
+    BEGIN,
+    SMALL,
+    Opened,
+    closed,
+    files,
+    filled,
+    gaps_and_bars,
+    seconds,
+)
 
 
 @pytest.fixture
@@ -38,47 +33,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "spool"
 
 
-class Opened:
-    """Opens spools and closes them at the end, or as a crash would leave them."""
-
-    def __init__(self) -> None:
-        self._open: list[Spool] = []
-
-    def __call__(self, folder: Path, max_bytes: int = SMALL, keep_s: int = 300) -> Spool:
-        self.close()
-        self._open.append(Spool.open(folder, max_bytes, keep_s=keep_s))
-        return self._open[-1]
-
-    def close(self) -> None:
-        while self._open:
-            self._open.pop().close()
-
-
 @pytest.fixture
 def opened() -> Iterator[Opened]:
     opener = Opened()
     yield opener
     opener.close()
-
-
-def filled(made: Spool, numbers: range, markets: int = 1) -> Spool:
-    for number in numbers:
-        made.append(closed(number, markets))
-    return made
-
-
-async def seconds(made: Spool, limit: int = 1 << 20, *, confirm: bool = True) -> list[int]:
-    """Everything that waits, as numbers of seconds, read on until there is no more."""
-    found: list[int] = []
-    while (unsent := await made.unsent(limit)).records:
-        assert unsent.lost == []
-        found += [decode(r.payload).second - BEGIN for r in unsent.records]
-        made.confirm(unsent.records)
-    return found
-
-
-def files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.segment"))
 
 
 async def test_what_was_appended_comes_out_in_order(folder: Path, opened: Opened) -> None:
@@ -165,6 +124,15 @@ def test_the_end_of_the_past_is_known(folder: Path, opened: Opened) -> None:
     assert again.last_second == BEGIN + 29
     assert again.tail(10) == messages[-10:]
     assert again.tail(1000) == messages
+
+
+def test_seconds_before_the_newest_do_not_move_the_end_of_the_past(
+    folder: Path, opened: Opened
+) -> None:
+    made = opened(folder)
+    for number in (5, 3):
+        made.append(closed(number))
+    assert made.last_second == BEGIN + 5
 
 
 async def test_what_is_confirmed_is_kept_for_a_while_and_then_removed(
@@ -258,22 +226,6 @@ async def test_a_lost_segment_is_reported_by_its_seconds(folder: Path, opened: O
     assert lost == [(BEGIN + from_s - spool.LATE_S, BEGIN + to_s)]
 
 
-async def gaps_and_bars(made: Spool) -> tuple[set[int], set[int]]:
-    """Seconds for which there are gaps, and those for which there are bars."""
-    gaps: set[int] = set()
-    bars: set[int] = set()
-    while (unsent := await made.unsent(1 << 20)).records:
-        assert unsent.lost == []
-        for record in unsent.records:
-            message = decode(record.payload)
-            bars |= {b.time - BEGIN for b in message.bars}
-            for gap in message.gaps:
-                assert gap.reason == "overflow"
-                gaps |= {second - BEGIN for second in range(gap.from_s, gap.to_s)}
-        made.confirm(unsent.records)
-    return gaps, bars
-
-
 @pytest.mark.parametrize("restart", [False, True])
 async def test_when_full_the_oldest_seconds_become_gaps(
     folder: Path, opened: Opened, caplog: pytest.LogCaptureFixture, *, restart: bool
@@ -344,107 +296,6 @@ def test_half_full_is_an_alarm_once(
     assert "bring InfluxDB back" in made.alarm
     assert [r.levelno for r in caplog.records] == [logging.ERROR]
     assert "remedy=" in caplog.text
-
-
-class Disk:
-    """Fails as told instead of writing."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.error = 0
-        self.room = 0
-        """Bytes that still fit, if it fails."""
-        self._write = os.write
-        monkeypatch.setattr(os, "write", self.write)
-
-    def write(self, fd: int, data: memoryview) -> int:
-        if not self.error:
-            return self._write(fd, data)
-        if not self.room:
-            raise OSError(self.error, os.strerror(self.error))
-        part = data[: self.room]
-        self.room -= len(part)
-        return self._write(fd, part)
-
-
-@pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    return Disk(monkeypatch)
-
-
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EFBIG])
-async def test_a_disk_that_refuses_is_an_alarm_at_once_and_costs_nothing(
-    folder: Path, opened: Opened, disk: Disk, caplog: pytest.LogCaptureFixture, error: int
-) -> None:
-    made = filled(opened(folder), range(5))
-    disk.error, disk.room = error, 50
-    filled(made, range(5, 8))
-    assert os.strerror(error) in made.alarm
-    assert [r.levelno for r in caplog.records] == [logging.ERROR]
-    assert "remedy=" in caplog.text
-    assert await seconds(made) == list(range(8))
-    filled(made, range(8, 12))
-    disk.error = 0
-    filled(made, range(12, 13))
-    assert made.alarm == ""
-    assert (await made.unsent(1)).records[0].index == 8
-    again = opened(folder)
-    assert await seconds(again) == list(range(8, 13))
-    assert "damaged" not in caplog.text
-
-
-async def test_a_full_disk_gets_back_what_is_confirmed(
-    folder: Path, opened: Opened, disk: Disk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = filled(opened(folder, keep_s=100_000), range(300), markets=8)
-    await seconds(made)
-    before = len(files(folder))
-    delete = segments.Segments.delete
-
-    def freed(self: segments.Segments, position: int) -> None:
-        delete(self, position)
-        disk.error = 0
-
-    monkeypatch.setattr(segments.Segments, "delete", freed)
-    disk.error = errno.ENOSPC
-    filled(made, range(300, 310))
-    assert (made.alarm, made.given_up) == ("", 0)
-    assert len(files(folder)) == before - 1
-    assert await seconds(made) == list(range(300, 310))
-
-
-async def test_a_full_disk_and_memory_cost_the_oldest(
-    folder: Path, opened: Opened, disk: Disk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(spool, "MEMORY_BYTES", 50_000)
-    made = filled(opened(folder), range(300), markets=8)
-    disk.error = errno.ENOSPC
-    filled(made, range(300, 1500), markets=8)
-    assert made._unwritten_bytes <= 50_000
-    on_disk = len(files(folder))
-    assert made.given_up > 0
-    disk.error = 0
-    filled(made, range(1500, 1501), markets=8)
-    assert made.trouble == ""
-    gaps, bars = await gaps_and_bars(made)
-    assert gaps | bars == set(range(1501))
-    assert not gaps & bars
-    assert len(gaps) == made.given_up
-    assert set(range(1480, 1501)) <= bars
-    assert on_disk >= 1
-
-
-async def test_a_disk_that_cannot_even_delete_costs_the_oldest_in_memory(
-    folder: Path, opened: Opened, disk: Disk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(spool, "MEMORY_BYTES", 50_000)
-    made = filled(opened(folder), range(300), markets=8)
-    disk.error = errno.EROFS
-    filled(made, range(300, 1500), markets=8)
-    assert made._unwritten_bytes <= 50_000
-    gaps, bars = await gaps_and_bars(made)
-    assert gaps | bars == set(range(1500))
-    assert set(range(300)) <= bars
-    assert min(gaps) == 300
 
 
 async def test_a_failing_sync_is_an_alarm(
