@@ -166,6 +166,27 @@ def test_gate_names_what_is_wrong(desk: Desk, changes: dict[str, Any], reason: s
     assert gate(desk, entry(), **changes) == reason
 
 
+def test_gate_stops_the_order_of_a_writer_deposed_meanwhile(desk: Desk) -> None:
+    take(desk, entry(fence=4))
+    assert desk.entry(PAIR, NOW_MS) is not None
+    take(desk, entry(fence=5, signal_id="id-5"))
+    assert gate(desk, entry(fence=4)) == "deposed_writer"
+    assert gate(desk, entry(fence=5, signal_id="id-5")) is None
+
+
+def test_what_was_claimed_is_not_refused_any_more(desk: Desk) -> None:
+    take(desk, entry())
+    desk.claimed(entry(), NOW_MS)
+    desk.refuse(entry(), "bad_values", NOW_MS)
+    assert desk.refusals() == []
+
+
+def test_key_that_tells_of_a_withdrawal_is_neither_entered_on_nor_refused(desk: Desk) -> None:
+    take(desk, entry(event="CANCEL"))
+    assert desk.entry(PAIR, NOW_MS) is None
+    assert desk.refusals() == []
+
+
 def test_claimed_signal_is_not_entered_on_again_and_waits_for_its_trade(desk: Desk) -> None:
     take(desk, entry())
     desk.claimed(entry(), NOW_MS)

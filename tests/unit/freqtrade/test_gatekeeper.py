@@ -68,7 +68,7 @@ class Venue:
 class Stage:
     """A gatekeeper and all it asks."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, dry_run: bool = False) -> None:
         self.ledger, self.alarms, self.venue = Ledger(), Alarms(), Venue()
         self.now_ms, self.balance = NOW_MS, 1000.0
         self.closing: set[str] = set()
@@ -79,7 +79,7 @@ class Stage:
             halts=HaltMemory(),
             daily=DailyLoss(self.ledger, 0.06),
             alarms=self.alarms,
-            venue=self.venue,
+            venue=None if dry_run else self.venue,
             now_ms=lambda: self.now_ms,
         )
 
@@ -106,6 +106,14 @@ def test_nothing_is_in_the_way(stage: Stage) -> None:
     stage.gate.look()
     assert stage.gate.reason(entry()) is None
     assert stage.gate.closed == ""
+    assert stage.codes() == []
+
+
+def test_simulated_money_has_no_positions_on_the_exchange_to_be_asked_for() -> None:
+    stage = Stage(dry_run=True)
+    stage.venue.strangers = stage.venue.bare = ["BTC/USDT:USDT"]
+    stage.gate.look()
+    assert stage.gate.reason(entry()) is None
     assert stage.codes() == []
 
 

@@ -111,6 +111,11 @@ def settled(watch: Watch, clock: Clock, trades: list[Trade]) -> list[str]:
     return watch.unknown(trades)
 
 
+def test_before_the_first_answer_nothing_is_known_and_nobody_is_a_stranger(watch: Watch) -> None:
+    assert watch.is_blind
+    assert watch.unknown([Trade()]) == []
+
+
 @pytest.mark.parametrize(
     ("held", "trades", "expected"),
     [

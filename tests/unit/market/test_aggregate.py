@@ -84,9 +84,47 @@ def test_a_second_without_trades_carries_the_price() -> None:
 def test_late_volume_is_added_to_its_class() -> None:
     a = Aggregator(MARKETS, "REF")
     run(a, T, T + 3)
-    found = a.second(T + 3, {}, {"S1:btc": Late(3.0, 1.0)})
+    late = {"S1:btc": Late(3.0, 1.0), "REF:btc": Late(1.0, 8.0), "P2:btc": Late(0.5, 0.0)}
+    found = a.second(T + 3, {}, late)
     assert found is not None
     assert (found.spot_delta, found.spot_volume) == (2.0, 4.0)
+    assert (found.perp_delta, found.perp_volume) == (-6.5, 9.5)
+
+
+def test_late_volume_of_a_market_that_does_not_count_yet_does_not_count_either() -> None:
+    a = Aggregator(MARKETS, "REF")
+    run(a, T, T + 1200, "S1:btc", "REF:btc")
+    joining = a.second(T + 1200, bars(T + 1200))
+    assert joining is not None
+    assert (joining.spot_delta, joining.perp_delta) == (1.0, 1.0)
+    found = a.second(T + 1201, {}, {"S2:btc": Late(3.0, 1.0), "P2:btc": Late(3.0, 1.0)})
+    assert found is not None
+    assert (found.spot_delta, found.spot_volume) == (0.0, 0.0)
+    assert (found.perp_delta, found.perp_volume) == (0.0, 0.0)
+
+
+def test_bars_of_a_market_that_is_not_known_are_left_out() -> None:
+    a = Aggregator(MARKETS[:3], "REF")
+    found = a.second(T, bars(T))
+    assert found is not None
+    assert (found.spot_delta, found.perp_delta) == (2.0, 1.0)
+
+
+def test_markets_learned_later_count_and_may_be_the_one_whose_prices_are_followed() -> None:
+    a = Aggregator(MARKETS[:2], "REF")
+    assert a.second(T, bars(T)) is None
+    a.add_markets(MARKETS)
+    # Two perpetuals of the exchange: the one followed already stays.
+    a.add_markets([*MARKETS, market("REF:a", "perp")])
+    found = a.second(T + 1, {"REF:btc": bar("REF:btc", T + 1, price=7.0)})
+    assert found is not None
+    assert (found.close, a.reference.preferred) == (7.0, "REF:btc")
+
+
+def test_markets_learned_later_of_which_none_is_the_exchanges_leave_the_price_open() -> None:
+    a = Aggregator(MARKETS[:2], "NONE")
+    a.add_markets(MARKETS)
+    assert a.reference.preferred is None
 
 
 def test_a_market_that_joins_contributes_after_fifteen_minutes_and_adds_no_step() -> None:
