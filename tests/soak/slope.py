@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,10 +15,11 @@ BINS = 120
 """Points a slope is made of, at most: pairs grow with their square."""
 
 BIN_S = 60.0
+FLOOR_BIN_S = 300.0
 RESAMPLES = 200
 CONFIDENCE = 0.95
 BLOCKS = 8
-LEAST_POINTS = 10
+LEAST_POINTS = 6
 
 Answer = Literal["flat", "grows", "open"]
 
@@ -52,17 +53,21 @@ class Slope:
         return "flat" if self.high < bound else "open"
 
 
-def slope_of(lives: Sequence[Life], warm_up_s: float, seed: int = 1) -> Slope | None:
+def slope_of(
+    lives: Sequence[Life], warm_up_s: float, *, floor: bool = False, seed: int = 1
+) -> Slope | None:
     """The median of all slopes between two points of the same life (Theil 1950, Sen 1968).
 
-    The first `warm_up_s` of each life do not count. What a minute holds becomes its median. The
-    interval is that of a block bootstrap of the residuals (Kunsch 1989), since neighbouring
+    The first `warm_up_s` of each life do not count. What a minute holds becomes its median;
+    `floor`: what five minutes hold becomes its least, for what comes and goes and must not stay.
+    The interval is that of a block bootstrap of the residuals (Kunsch 1989), since neighbouring
     samples of memory are anything but independent. None if there are too few points.
     """
     settled = [_settled(life, warm_up_s) for life in lives]
     span_s = float(sum(at[-1] - at[0] for at, _ in settled if len(at)))
-    width_s = max(BIN_S, span_s / BINS)
-    pieces = [_binned(at, values, width_s) for at, values in settled]
+    width_s = max(FLOOR_BIN_S if floor else BIN_S, span_s / BINS)
+    reduce = np.min if floor else np.median
+    pieces = [_binned(at, values, width_s, reduce) for at, values in settled]
     pieces = [piece for piece in pieces if len(piece[0]) > 1]
     if sum(len(at) for at, _ in pieces) < LEAST_POINTS:
         return None
@@ -89,13 +94,15 @@ def _settled(life: Life, warm_up_s: float) -> tuple[Floats, Floats]:
     return at[late], values[late]
 
 
-def _binned(at: Floats, values: Floats, width_s: float) -> tuple[Floats, Floats]:
-    """Hours and medians."""
+def _binned(
+    at: Floats, values: Floats, width_s: float, reduce: Callable[[Floats], float]
+) -> tuple[Floats, Floats]:
+    """Hours, and what each bin is reduced to."""
     if not len(at):
         return at, values
     label = ((at - at[0]) // width_s).astype(np.int64)
-    medians = [float(np.median(values[label == number])) for number in np.unique(label)]
-    return np.unique(label) * width_s / 3600, np.array(medians)
+    reduced = [float(reduce(values[label == number])) for number in np.unique(label)]
+    return np.unique(label) * width_s / 3600, np.array(reduced)
 
 
 def _theil_sen(pieces: Sequence[tuple[Floats, Floats]]) -> float:

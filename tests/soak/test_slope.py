@@ -70,8 +70,20 @@ def test_noise_as_large_as_the_question_leaves_it_open() -> None:
     assert slope.resolves > 0.5
 
 
+def test_what_comes_and_goes_is_judged_by_its_floor() -> None:
+    at = np.arange(0.0, HOUR_S, EVERY_S)
+    busy = 20 + 15 * (np.arange(len(at)) % 7 > 4 - at / 1200)
+    kept = slope_of([Life(at.tolist(), busy.tolist())], 0, floor=True)
+    assert kept is not None
+    assert kept.per_hour == 0
+    leaking = slope_of([Life(at.tolist(), (busy + at // 600).tolist())], 0, floor=True)
+    assert leaking is not None
+    assert leaking.per_hour == pytest.approx(6, abs=0.5)
+    assert leaking.against(1) == "grows"
+
+
 def test_too_few_minutes_give_no_slope() -> None:
-    assert slope_of([life(0.1)], 0) is None
+    assert slope_of([life(0.08)], 0) is None
     assert slope_of([life(1)], HOUR_S) is None
     assert slope_of([], 0) is None
 

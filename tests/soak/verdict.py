@@ -18,12 +18,16 @@ MOST_PER_HOUR = 1.0
 
 MOST_LOGGED_MB_PER_DAY = 50.0
 DAY_S = 86_400
+MEMORY, DESCRIPTORS, THREADS = "MB", "descriptors", "threads"
 FILLING = {
-    "aggr-influx": "opens a group of files each hour, and drops one once the first is a day old",
-    "redis": "its history of signals, fills and alerts grows to its length",
+    ("aggr-influx", MEMORY): "a group of files is opened each hour, for a day none is dropped",
+    ("aggr-influx", DESCRIPTORS): "the same",
+    ("redis", MEMORY): "histories of signals, fills and alerts grow to their length",
+    ("freqtrade", DESCRIPTORS): "up to five threads of its API open the database, each for good",
 }
-"""Databases that grow by design until the first of what they keep is dropped, after a day."""
+"""What grows by design until it is full."""
 
+FULL_AFTER_H = 48.0
 SURE_AFTER_H = 12.0
 """From here on, a measurement that cannot tell growth from none counts as growth."""
 
@@ -66,13 +70,13 @@ class Verdict:
             yield f"{row.service}: {row.lives} lives, but {self.kills[row.service]} kills"
         if row.logged_mb_per_day > MOST_LOGGED_MB_PER_DAY:
             yield f"{row.service} logs {row.logged_mb_per_day:.0f} MB a day"
-        if row.service in FILLING and self.hours < 2 * DAY_S / 3600:
-            return
         for what, slope, most in (
-            ("MB", row.rss, MOST_RSS_MB_PER_HOUR),
-            ("descriptors", row.descriptors, MOST_PER_HOUR),
-            ("threads", row.threads, MOST_PER_HOUR),
+            (MEMORY, row.rss, MOST_RSS_MB_PER_HOUR),
+            (DESCRIPTORS, row.descriptors, MOST_PER_HOUR),
+            (THREADS, row.threads, MOST_PER_HOUR),
         ):
+            if (row.service, what) in FILLING and self.hours < FULL_AFTER_H:
+                continue
             answer = slope.against(most) if slope else "open"
             if answer == "grows" or (answer == "open" and self.hours >= SURE_AFTER_H):
                 yield f"{row.service}: {_shown(slope)} {what} per hour, at most {most:g} may be"
@@ -127,11 +131,11 @@ def rows(samples: Sequence[Sample], warm_up_s: float) -> Iterator[Row]:
     for service in sorted({name for sample in samples for name in sample.services}):
         lives = _lives(samples, service)
 
-        def slope(value: Callable[[Usage], float], lives: _Lives = lives) -> Slope | None:
-            return slope_of(
-                [Life([at for at, _ in life], [value(u) for _, u in life]) for life in lives],
-                warm_up_s,
-            )
+        def slope(
+            value: Callable[[Usage], float], *, floor: bool = False, lives: _Lives = lives
+        ) -> Slope | None:
+            taken = [Life([at for at, _ in life], [value(u) for _, u in life]) for life in lives]
+            return slope_of(taken, warm_up_s, floor=floor)
 
         newest = lives[-1]
         settled = [u for at, u in newest if at >= newest[0][0] + warm_up_s] or [newest[-1][1]]
@@ -141,8 +145,8 @@ def rows(samples: Sequence[Sample], warm_up_s: float) -> Iterator[Row]:
             settled[0].rss_bytes / 1e6,
             settled[-1].rss_bytes / 1e6,
             slope(lambda usage: usage.rss_bytes / 1e6),
-            slope(lambda usage: usage.descriptors),
-            slope(lambda usage: usage.threads),
+            slope(lambda usage: usage.descriptors, floor=True),
+            slope(lambda usage: usage.threads, floor=True),
             samples[-1].logged.get(service, 0) / 1e6 * DAY_S / span_s,
             sum(life[-1][1].cpu_s - life[0][1].cpu_s for life in lives) / span_s,
         )
