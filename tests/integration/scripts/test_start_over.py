@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from influxdb import InfluxDBClient
 
-from scripts.stack import dotenv, environment, render, retired, secret_files
+from scripts.stack import dotenv, environment, retired, secret_files
 from scripts.stack.layout import Layout
 from scripts.stack.settings import StackSettings, validate
 from services import influx_init
 from services.core.settings import InfluxSchemaSettings
-from tests.integration.servers import ROOT, InfluxServer
+from tests.integration.servers import ROOT
+from tests.integration.stack_influx import StackInflux
 
 DATABASE = "significant_trades"
 EARLIER_SECRETS = ("redis_password", "influx_password")
@@ -24,21 +25,6 @@ EARLIER_QUERY = (
     f"CREATE CONTINUOUS QUERY cq_5m ON {DATABASE} BEGIN SELECT max(high) AS high INTO "
     f"{DATABASE}.aggr_5m.trades_5m FROM {DATABASE}.aggr_1s.trades_1s GROUP BY time(5m), market END"
 )
-
-
-class StackInflux(InfluxServer):
-    """InfluxDB as `up.sh` starts it, on the data of one layout."""
-
-    def __init__(self, layout: Layout) -> None:
-        super().__init__(layout.data / "influx")
-        self._layout = layout
-
-    def _command(self) -> list[str]:
-        program, *_ = super()._command()
-        settings = StackSettings(influx_port=self.port, influx_rpc_port=self.rpc_port)
-        config = self.folder / "stack.conf"
-        config.write_text(render.influxd_conf(self._layout, settings, auth=True))
-        return [program, "run", "-config", str(config)]
 
 
 @pytest.fixture
