@@ -2,8 +2,9 @@
 
 The engine restarts what ends by itself. `docker kill` it takes for the user's wish, as it does
 `docker stop`, and leaves the container as it is, even after a restart of the machine. Here only the
-second is a wish: what ended by SIGKILL and stays so is started again. `up.sh` starts this process
-beside the engine, where nothing that happens to containers can end it, and `down.sh` ends it.
+second is a wish, also where the engine had to kill for it: whatever else ended by SIGKILL and stays
+so is started again. `up.sh` starts this process beside the engine, where nothing that happens to
+containers can end it, and `down.sh` ends it.
 """
 
 from __future__ import annotations
@@ -45,22 +46,42 @@ def was_killed(document: Json, now_s: float) -> bool:
     return now_s - _seconds(state["FinishedAt"]) >= LEFT_S
 
 
+def was_stopped(document: Json, now_s: float) -> bool:
+    """Whether it ended by `docker stop`, which kills what does not end in time.
+
+    The engine tells so once the container has ended. Raises `StackError`.
+    """
+    since_s = _seconds(document["State"]["FinishedAt"])
+    span = ("--since", f"{since_s:.0f}", "--until", f"{now_s:.0f}")
+    told = ("--filter", "event=stop", "--filter", f"container={document['Id']}")
+    return bool(docker("events", *span, *told, "--format", "{{.ID}}").strip())
+
+
 def _seconds(text: str) -> float:
     """UTC seconds of the engine's time with nanoseconds, as 2026-11-23T03:04:05.123456789Z."""
     return datetime.fromisoformat(f"{text.partition('.')[0].rstrip('Z')}+00:00").timestamp()
 
 
-def look(filters: list[str]) -> int:
-    """Start again what was killed; the number of containers there are. Raises `StackError`."""
+def look(filters: list[str], respected: set[str]) -> int:
+    """Start again what was killed; the number of containers there are. Raises `StackError`.
+
+    `respected`: ends that were found to be somebody's wish; the engine soon forgets whose.
+    """
     identities = docker("ps", "-aq", "--no-trunc", *filters).split()
     if not identities:
         return 0
     documents: list[Json] = json.loads(docker("inspect", *identities))
     for document in documents:
-        if was_killed(document, time.time()):
-            name = document["Name"].lstrip("/")
-            say(f"{name} was killed; starting it again")
-            docker("start", document["Id"])
+        end = f"{document['Id']} {document['State']['FinishedAt']}"
+        if end in respected or not was_killed(document, time.time()):
+            continue
+        name = document["Name"].lstrip("/")
+        if was_stopped(document, time.time()):
+            say(f"{name} was stopped, which took a kill; it stays so")
+            respected.add(end)
+            continue
+        say(f"{name} was killed; starting it again")
+        docker("start", document["Id"])
     return len(documents)
 
 
@@ -72,13 +93,14 @@ def keep(project: Project) -> None:
     }
     filters = [part for k, v in labels.items() for part in ("--filter", f"label={k}={v}")]
     events = ["docker", "events", "--filter", "event=die", *filters, "--format", "{{.ID}}"]
+    respected: set[str] = set()
     empty_since = None
     away = False
     while True:
         with subprocess.Popen(events, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as stream:
             try:
                 while stream.poll() is None:
-                    found = look(filters)
+                    found = look(filters, respected)
                     away = False
                     empty_since = None if found else empty_since or time.monotonic()
                     if empty_since is not None and time.monotonic() - empty_since > LOOK_S:

@@ -84,13 +84,21 @@ def test_i3_random_pairs_that_are_killed_are_healthy_again_within_a_minute() -> 
         assert {c.identity for c in PROJECT.containers()} >= set(identities)
 
 
-def test_what_the_user_stops_stays_stopped() -> None:
+@pytest.mark.parametrize("frozen", [False, True])
+def test_what_the_user_stops_stays_stopped(frozen: bool) -> None:
+    """One that does not answer any more is killed by the engine, for the same wish."""
     [container] = [c for c in PROJECT.containers() if c.service == "freqtrade-ui"]
-    docker("stop", container.identity)
+    if frozen:
+        # Its first process hands signals on to the others.
+        docker("kill", "--signal", "STOP", container.identity)
+    docker("stop", "--time", "1" if frozen else "20", container.identity)
     try:
         # Longer than the keeper takes to start what was killed.
         sleep(10)
-        assert docker("inspect", "-f", "{{.State.Running}}", container.identity).strip() == "false"
+        asked = "{{.State.Running}} {{.State.ExitCode}}"
+        state = docker("inspect", "-f", asked, container.identity).split()
+        assert state[0] == "false"
+        assert (state[1] == "137") is frozen
     finally:
         docker("start", container.identity)
 

@@ -54,15 +54,27 @@ def test_whoever_removes_it_has_the_time_to() -> None:
 
 
 def test_a_look_starts_the_killed_ones_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [container(), container(ExitCode=0) | {"Id": "other"}]
+    ids = ("killed", "ended", "stopped")
+    found = [container() | {"Id": i} for i in ids]
+    found[1]["State"]["ExitCode"] = 0
+    events = ["stopped\n"]
     started: list[str] = []
 
     def docker(command: str, *arguments: str) -> str:
-        if command == "start":
-            started.extend(arguments)
-        return {"ps": "id other\n", "inspect": json.dumps(found), "start": ""}[command]
+        match command:
+            case "ps":
+                return " ".join(ids)
+            case "inspect":
+                return json.dumps(found)
+            case "start":
+                started.extend(arguments)
+            case "events" if "container=stopped" in arguments and "event=stop" in arguments:
+                return events.pop()  # which the engine has forgotten when it is asked again
+        return ""
 
     monkeypatch.setattr(keeper, "docker", docker)
+    respected: set[str] = set()
 
-    assert keeper.look([]) == 2
-    assert started == ["id"]
+    assert keeper.look([], respected) == 3
+    assert keeper.look([], respected) == 3
+    assert started == ["killed", "killed"]
