@@ -285,6 +285,8 @@ class Collector:
         self.last_turn_ms = clock.now_ms()
 
     def _take_losses(self) -> None:
+        for gap in self.writer.take_left_gaps():
+            self.gaps.add(gap.market, "trades", gap.from_s, gap.to_s, gap.reason)
         for gap in self.writer.take_down_gaps():
             for kind in self._keeper.followed.get(gap.market, ()):
                 self.gaps.add(gap.market, kind, gap.from_s, gap.to_s, gap.reason)

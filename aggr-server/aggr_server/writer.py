@@ -18,7 +18,7 @@ from aggr_server.log import kv
 from aggr_server.points import BARS, bar_line, gap_line, market_line
 from aggr_server.spool import Spool, Unsent
 from aggr_server.throttle import Backoff, Occasionally
-from aggr_server.wire import Bar, Gap, Market
+from aggr_server.wire import FORCED_ORDERS_ONLY, GAPS_MEASUREMENT, Bar, Gap, Market
 
 LOOK_BACK = "24h"
 BEHIND_S = 10
@@ -60,6 +60,7 @@ class Writer:
         self._known: dict[str, None] = {}
         self._newcomers: list[tuple[tuple[str, ...], int, bool]] = []
         self._down_gaps: list[Gap] = []
+        self._left_gaps: list[Gap] = []
         self._news = asyncio.Event()
         self._complain = Occasionally(30.0)
 
@@ -80,10 +81,12 @@ class Writer:
         self._news.set()
 
     def look_back(self, markets: Iterable[str], start_s: int, *, apart: bool = False) -> None:
-        """Find out, before the first bar of `markets` is stored, how long nobody collected them.
+        """Find out, before the first bar of `markets` is stored, how long nobody collected them,
+        and what their last collector had not fetched yet.
 
         `start_s`: when they are followed again. `apart`: they may have had different collectors, so
-        that the bars of one say nothing about another. The answer comes by `take_down_gaps`.
+        that the bars of one say nothing about another. The answers come by `take_down_gaps` and
+        `take_left_gaps`.
         """
         if names := tuple(markets):
             self._newcomers.append((names, start_s, apart))
@@ -91,6 +94,11 @@ class Writer:
     def take_down_gaps(self) -> list[Gap]:
         """Gaps found in what is stored, or in the spool, since the last call."""
         found, self._down_gaps = self._down_gaps, []
+        return found
+
+    def take_left_gaps(self) -> list[Gap]:
+        """Gaps in trades that others have recorded of markets followed since the last call."""
+        found, self._left_gaps = self._left_gaps, []
         return found
 
     async def run(self) -> None:
@@ -272,6 +280,7 @@ class Writer:
             f"WHERE time > now() - {LOOK_BACK} AND time < {until_s}s GROUP BY market"
         )
         stored = {row["market"]: int(row["time"]) for row in rows}
+        await self._find_left_gaps()
         for markets, start_s, apart in self._newcomers:
             known = {m: stored[m] for m in markets if m in stored}
             # Markets of one collector are stored together, so the newest bar of any of them tells
@@ -283,6 +292,18 @@ class Writer:
                     self._down_gaps.append(Gap(market, from_s, start_s, "down"))
         self._newcomers.clear()
         self._add_gaps(self._down_gaps)
+
+    async def _find_left_gaps(self) -> None:
+        begun = {market: start_s for markets, start_s, _ in self._newcomers for market in markets}
+        rows = await self._influx.query(
+            f'SELECT from_s, to_s, market, reason FROM "{GAPS_MEASUREMENT}" '
+            f"WHERE time > now() - {LOOK_BACK}"
+        )
+        for row in rows:
+            market, reason, from_s = row["market"], row["reason"], int(row["from_s"])
+            to_s = min(int(row["to_s"]), begun.get(market, 0))
+            if from_s < to_s and reason != FORCED_ORDERS_ONLY:
+                self._left_gaps.append(Gap(market, from_s, to_s, reason))
 
 
 def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -249,44 +249,51 @@ async def test_killed_while_influxdb_is_away_it_loses_nothing(
         await compare(s, influx, to_s)
 
 
+@pytest.mark.parametrize("killed", [True, False])
 async def test_a_market_that_goes_to_another_collector_has_no_hole(
-    tmp_path: Path, connection_env: dict[str, str], redis: Redis, influx: InfluxClient
+    tmp_path: Path,
+    connection_env: dict[str, str],
+    redis: Redis,
+    influx: InfluxClient,
+    killed: bool,
 ) -> None:
     """Their number has changed: one lets go of a market before the other takes it."""
-    parts = [Shard(index, 2) for index in (1, 2)]
-    has, has_not = sorted(parts, key=lambda part: not part.holds(MARKET))
+    has, has_not = sorted((Shard(1, 2), Shard(2, 2)), key=lambda part: not part.holds(MARKET))
+    less = next(part for n in range(3, 99) if not (part := Shard(has.index, n)).holds(MARKET))
     (tmp_path / "other").mkdir()
-    env = {**connection_env, "AGGR_SHARD": f"{has.index}/2"}
-    async with scene(tmp_path, env, redis, 1) as s:
-        idle = {**connection_env, "AGGR_SHARD": f"{has_not.index}/2"}
-        before = CollectorProcess(s.venue, tmp_path / "other", idle)
-        after = CollectorProcess(
-            s.venue,
-            tmp_path / "other",
-            # With the files that it has had as the part without the market.
-            {**idle, "AGGR_SHARD": "1/1", "AGGR_DATA_DIR": str(folder_of(has_not, tmp_path))},
-        )
+    async with scene(tmp_path, {**connection_env, **named(has)}, redis, 1) as s:
+        other = CollectorProcess(s.venue, tmp_path / "other", {**connection_env, **named(has_not)})
+        smaller = CollectorProcess(s.venue, tmp_path, {**connection_env, **named(less)})
+        # On the files that it has had as the part without the market.
+        folder = str(has_not.folder(tmp_path / "other" / "data"))
+        env = {**connection_env, "AGGR_SHARD": "1/1", "AGGR_DATA_DIR": folder}
+        larger = CollectorProcess(s.venue, tmp_path / "other", env)
         try:
-            before.start()
+            other.start()
             s.collector.start()
             await s.collecting()
             await s.passed(s.from_s + 3)
-            before.kill()
-            s.collector.kill()
-            await asyncio.sleep(2)
-            s.collector = after
+            other.kill()
+            if killed:
+                s.collector.kill()
+            else:
+                await s.collector.stop()
+            smaller.start()
+            await asyncio.sleep(3)
+            s.collector = larger
             s.collector.start()
             await s.collecting()
             to_s = await s.nothing_missing()
-            assert await after.stop() == 0
+            assert await larger.stop() == 0
             bars, gaps = await stored(influx)
         finally:
-            before.kill()
+            other.kill()
+            smaller.kill()
         seconds = range(s.from_s, to_s)
         tape = s.venue.bars(MARKET, SYMBOL, s.from_s, to_s)
         assert differing(tape, bars, seconds) == [], s.log()
         assert not gaps & set(seconds), s.log()
 
 
-def folder_of(shard: Shard, folder: Path) -> Path:
-    return shard.folder(folder / "other" / "data")
+def named(shard: Shard) -> dict[str, str]:
+    return {"AGGR_SHARD": f"{shard.index}/{shard.count}"}

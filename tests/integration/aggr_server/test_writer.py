@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from aggr_server.influx import InfluxClient
+from aggr_server.points import gap_line
 from aggr_server.settings import Connections
 from aggr_server.spool import Spool
-from aggr_server.wire import Bar, ClosedSecond, Gap, Market
+from aggr_server.wire import FORCED_ORDERS_ONLY, Bar, ClosedSecond, Gap, Market
 from aggr_server.writer import Writer
 from services import influx_init
 from services.core.settings import InfluxSchemaSettings
@@ -206,6 +207,22 @@ async def test_of_markets_that_had_different_collectors_each_is_judged_by_itself
         Gap("A:x", now_s - 31, now_s + 20, "down"),
         Gap("B:y", now_s - 1, now_s + 20, "down"),
     ]
+    assert writer.take_left_gaps() == []
+
+
+async def test_gaps_that_another_collector_has_left_are_taken_over(
+    influx: InfluxClient, spool: Spool, now_s: int
+) -> None:
+    left = Gap("A:x", now_s - 50, now_s - 40, "disconnect")
+    fetched = Gap("A:x", now_s - 70, now_s - 70, "disconnect")
+    others = Gap("B:y", now_s - 50, now_s - 40, "disconnect")
+    forced = Gap("A:x", now_s - 30, now_s - 20, FORCED_ORDERS_ONLY)
+    await influx.write([gap_line(gap) for gap in (left, fetched, others, forced)])
+    writer = Writer(influx, spool)
+    writer.look_back(["A:x"], now_s)
+    assert await writer.flush()
+    assert writer.take_left_gaps() == [left]
+    assert writer.take_left_gaps() == []
 
 
 @pytest.fixture
