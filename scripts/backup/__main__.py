@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
@@ -18,8 +19,9 @@ from scripts.backup.native import NativeSource, NativeTarget
 from scripts.backup.offsite import OffsiteError
 from scripts.backup.place import Source, Target
 from scripts.backup.seal import Key
-from scripts.stack import containers, dotenv, native, secret_files
-from scripts.stack.compose import engine_answers
+from scripts.backup.swarm import SwarmSource, SwarmTarget, require_down
+from scripts.stack import containers, dotenv, native, secret_files, swarm
+from scripts.stack.compose import Project, engine_answers
 from scripts.stack.progress import Progress
 from scripts.stack.running import StackError
 from scripts.stack.settings import merged
@@ -47,10 +49,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _create(chosen: argparse.Namespace, progress: Progress) -> None:
-    source, environ, demo = _running()
+    source, environ, demo = _of_stack(chosen.stack) if chosen.stack else _running()
     settings = _settings(environ)
-    usual = ROOT / settings.backup_dir / "demo" if demo else ROOT / settings.backup_dir
-    into = chosen.folder.absolute() if chosen.folder else usual
+    into = chosen.folder.absolute() if chosen.folder else _usual(settings, demo=demo)
     try:
         folder = jobs.back_up(
             source,
@@ -68,6 +69,17 @@ def _create(chosen: argparse.Namespace, progress: Progress) -> None:
     print(folder)
 
 
+def _of_stack(stack: str) -> tuple[Source, Mapping[str, str] | None, bool]:
+    """The same of a stack in Swarm, whose settings are this folder's."""
+    if not swarm.services(stack):
+        raise BackupError(
+            f"No stack {stack} runs in a Swarm of which this machine is the manager. Its name is "
+            "among those of: docker stack ls"
+        )
+    project = Project(ROOT, demo=False, environ={}, stack=stack)
+    return SwarmSource(project, _settings().influx_database), None, False
+
+
 def _running() -> tuple[Source, Mapping[str, str], bool]:
     """What runs, its settings, and whether it is the demo, which must not push out real backups."""
     if stack := native.running(ROOT):
@@ -75,7 +87,16 @@ def _running() -> tuple[Source, Mapping[str, str], bool]:
     if engine_answers() and (inside := containers.running(ROOT)):
         database = inside.environ.get("INFLUX_DATABASE") or "significant_trades"
         return ContainerSource(inside.project, database), inside.environ, inside.demo
-    raise BackupError("The stack is not running. Start it first: ./scripts/up.sh")
+    raise BackupError(
+        "The stack is not running. Start it first: ./scripts/up.sh, or name the one that runs in a "
+        "Swarm: --stack NAME"
+    )
+
+
+def _usual(settings: BackupSettings, *, demo: bool) -> Path:
+    """Where backups are, and those of the demo, which must not push out real ones."""
+    folder = ROOT / settings.backup_dir
+    return folder / "demo" if demo else folder
 
 
 def _restore(chosen: argparse.Namespace, progress: Progress) -> None:
@@ -103,8 +124,13 @@ def _restore(chosen: argparse.Namespace, progress: Progress) -> None:
 
 def _test(chosen: argparse.Namespace, progress: Progress) -> None:
     settings = _settings()
-    folder, key = ROOT / settings.backup_dir, _key(chosen, settings)
+    folder, key = _usual(settings, demo=_demo_runs()), _key(chosen, settings)
     jobs.test(chosen.backup, folder, jobs.programs(ROOT), progress.say, key=key)
+
+
+def _demo_runs() -> bool:
+    stack = native.running(ROOT) or (containers.running(ROOT) if engine_answers() else None)
+    return stack is not None and stack.demo
 
 
 def _settings(environ: Mapping[str, str] | None = None) -> BackupSettings:
@@ -128,12 +154,26 @@ def _target(chosen: argparse.Namespace, progress: Progress) -> Target:
         stack = containers.running(ROOT)
         if stack and not chosen.into:
             raise BackupError("The stack is running. Stop it first: ./scripts/down.sh")
+        if chosen.stack:
+            return _target_of_stack(chosen.stack, progress)
         project = containers.live(ROOT, chosen.into).project
         return ContainerTarget(project, lambda: containers.equip(project, progress))
+    if chosen.stack:
+        raise BackupError("--stack: no Docker engine answers. Run this on the Swarm's manager.")
     if native.running(ROOT) and not chosen.into:
         raise BackupError("The stack is running. Stop it first: ./scripts/down.sh")
     folder = ROOT / ".local" / (chosen.into or "live")
     return NativeTarget(folder, folder / "freqtrade", jobs.programs(ROOT))
+
+
+def _target_of_stack(stack: str, progress: Progress) -> Target:
+    require_down(stack)
+    project = replace(containers.live(ROOT).project, stack=stack)
+    told = merged(dotenv.read(ROOT / ".env")).get("AGGR_COLLECTORS")
+    if told and not told.isdecimal():
+        raise BackupError(f"AGGR_COLLECTORS={told} is no number of collectors. Correct it in .env.")
+    collectors = int(told) if told else swarm.COLLECTORS
+    return SwarmTarget(project, lambda: containers.equip(project, progress), collectors)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,12 @@ def _create(make: argparse.ArgumentParser) -> None:
         help="remove all but the newest N afterwards; 0: none; left out: BACKUP_KEEP",
     )
     make.add_argument("--lines", action="store_true", help="InfluxDB as line protocol too")
+    make.add_argument(
+        "--stack",
+        metavar="NAME",
+        default="",
+        help="back up the Swarm stack NAME, on its manager",
+    )
     _key_file(make, "encrypt with the key in FILE")
 
 
@@ -39,7 +45,8 @@ def _restore(put: argparse.ArgumentParser) -> None:
     """Verify a backup and restore it into the stack of this folder, which must be stopped and
     empty. Start it afterwards with ./scripts/up.sh."""
     put.add_argument("backup", type=Path, metavar="BACKUP", help="folder of the backup")
-    put.add_argument(
+    where = put.add_mutually_exclusive_group()
+    where.add_argument(
         "--into",
         metavar="NAME",
         default="",
@@ -51,6 +58,12 @@ def _restore(put: argparse.ArgumentParser) -> None:
     )
     put.add_argument(
         "--settings", action="store_true", help="put back .env and secrets, as far as missing"
+    )
+    where.add_argument(
+        "--stack",
+        metavar="NAME",
+        default="",
+        help="restore into the volumes of the Swarm stack NAME, on its manager",
     )
     _key_file(put, "decrypt with the key in FILE")
     mode = put.add_mutually_exclusive_group()

@@ -4,7 +4,7 @@ Collectors that share the markets have a folder each, and in it their files unde
 own (`aggr_server.shards`), so that one archive holds them all.
 
 Runs as a program too, inside a container: it writes a tar archive to standard output, unpacks one
-from standard input, or empties the folders, and uses nothing but the standard library.
+from standard input, or empties the folder, and uses nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
-
 
 _PART = re.compile(r"shard-(\d+)/")
 
@@ -33,18 +32,20 @@ def pack(out: BinaryIO, folders: Sequence[Path]) -> None:
                     _add(archive, path, str(path.relative_to(folder)))
 
 
-def unpack(archive: BinaryIO, folders: Sequence[Path]) -> None:
-    """The reverse of `pack`. Of several folders each gets the files of its collector; what is of
-    one more goes into the first."""
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
+def unpack(archive: BinaryIO, folder: Path, part: int = 0) -> None:
+    """The reverse of `pack`; of several collectors only what is of the `part`-th, 0: all."""
+    folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(fileobj=archive, mode="r|gz") as files:
         if hasattr(tarfile, "data_filter"):
             files.extraction_filter = tarfile.data_filter
         for file in files:
-            part = _PART.match(file.name)
-            number = int(part[1]) if part else 1
-            files.extract(file, folders[number - 1 if number <= len(folders) else 0])
+            if part in (0, _part_of(file.name)):
+                files.extract(file, folder)
+
+
+def _part_of(name: str) -> int:
+    found = _PART.match(name)
+    return int(found[1]) if found else 1
 
 
 def clear(folder: Path) -> None:
@@ -64,14 +65,13 @@ def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:
 
 
 def _main(arguments: list[str]) -> int:
-    command, folders = arguments[0], [Path(argument) for argument in arguments[1:]]
+    command, folder, *rest = arguments
     if command == "pack":
-        pack(sys.stdout.buffer, folders)
+        pack(sys.stdout.buffer, [Path(folder), *map(Path, rest)])
     elif command == "clear":
-        for folder in folders:
-            clear(folder)
+        clear(Path(folder))
     else:
-        unpack(sys.stdin.buffer, folders)
+        unpack(sys.stdin.buffer, Path(folder), *map(int, rest))
     return 0
 
 

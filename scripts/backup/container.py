@@ -110,8 +110,7 @@ class _Containers:
     def _collector(
         self, verb: str, *, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None
     ) -> None:
-        source = Path(collector.__file__).read_text(encoding="utf-8")
-        command = ("python3", "-c", source, verb, COLLECTOR_DATA)
+        command = ("python3", "-c", collector_source(), verb, COLLECTOR_DATA)
         self._beside("aggr-server", *command, stdin=stdin, stdout=stdout)
 
     def _freqtrade(
@@ -120,6 +119,11 @@ class _Containers:
         source = Path(freqtrade.__file__).read_text(encoding="utf-8")
         command = ("python3", "-c", source, verb, USER_DATA)
         return self._beside("freqtrade", *command, stdin=stdin, stdout=stdout)
+
+
+def collector_source() -> str:
+    """The program that packs and unpacks a collector's folder."""
+    return Path(collector.__file__).read_text(encoding="utf-8")
 
 
 def call(

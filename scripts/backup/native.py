@@ -148,10 +148,8 @@ class NativeSource:
     def fetch_collector(self, target: Path) -> None:
         """Archive the collector's folder."""
         with target.open("wb") as file:
-            collector.pack(
-                Path(self._environ.get("AGGR_DATA_DIR") or self._root / ".local/data/aggr-server"),
-                file,
-            )
+            usual = self._root / ".local/data/aggr-server"
+            collector.pack(file, [Path(self._environ.get("AGGR_DATA_DIR") or usual)])
 
 
 class NativeTarget:

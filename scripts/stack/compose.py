@@ -46,17 +46,21 @@ class Container:
 class Project:
     """One Compose project: the files it is made of and the variables given to them.
 
-    `scratch`: name of a set of volumes beside the real ones, empty for the real ones.
+    `scratch`: name of a set of volumes beside the real ones, empty for the real ones. `stack`: name
+    of a Swarm stack whose volumes these are, empty for those of Compose.
     """
 
     root: Path
     demo: bool
     environ: Mapping[str, str]
     scratch: str = ""
+    stack: str = ""
 
     @property
     def name(self) -> str:
         """Name of the project, in front of its volumes' and replicas' names."""
+        if self.stack:
+            return self.stack
         if self.scratch:
             # Of this clone: another on this host may have a scratch copy of the same name.
             clone = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]
@@ -102,7 +106,7 @@ class Project:
     def command(self, *arguments: str) -> list[str]:
         """The command line. The live project takes the files of COMPOSE_FILE, as Compose does."""
         files: tuple[str, ...] = ()
-        if self.scratch:
+        if self.scratch or self.stack:
             files = ("-f", "docker-compose.yml", "-f", "docker/compose.scratch.yml")
         elif self.demo:
             files = ("-f", "docker-compose.yml", "-f", "docker-compose.demo.yml")

@@ -49,6 +49,32 @@ def test_the_log_of_a_database_that_crashed_is_not_applied_to_the_one_that_follo
     assert _trades(folder) == 2
 
 
+def _collectors(folder: Path) -> list[Path]:
+    """Folders of two collectors that share the markets."""
+    first, second = folder / "1", folder / "2"
+    for place, text in ((first / "spool", "a"), (second / "shard-2" / "spool", "b")):
+        place.mkdir(parents=True)
+        (place / "000001.log").write_text(text)
+    return [first, second]
+
+
+def test_collectors_that_share_the_markets_fit_into_one_archive_and_each_gets_its_own_back(
+    tmp_path: Path,
+) -> None:
+    archive = io.BytesIO()
+    collector.pack(archive, _collectors(tmp_path / "saved"))
+    found = {}
+    for part in (0, 1, 2):
+        archive.seek(0)
+        collector.unpack(archive, tmp_path / str(part), part)
+        files = (tmp_path / str(part)).rglob("*.log")
+        found[part] = {
+            str(path.relative_to(tmp_path / str(part))): path.read_text() for path in files
+        }
+    one, two = {"spool/000001.log": "a"}, {"shard-2/spool/000001.log": "b"}
+    assert found == {0: one | two, 1: one, 2: two}
+
+
 def test_of_the_collectors_folder_nothing_stays_but_itself(tmp_path: Path) -> None:
     (tmp_path / "spool").mkdir()
     (tmp_path / "spool" / "000001.log").write_text("a bar")
