@@ -1,161 +1,188 @@
-"""The Swarm file on a Swarm of one node: everything comes up, and what is killed comes back.
+"""The Swarm file on a Swarm of one node: everything comes up, what is killed comes back, and over
+the whole life no trade is missing in the bars and no signal is lost or executed twice.
 
-Has a stack of its own name, with volumes of its own; the engine's Swarm mode is ended afterwards.
+The tests are one story, told in order.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-from collections.abc import Callable, Iterator
-from time import monotonic, sleep
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from scripts.stack import secret_files
 from scripts.stack.compose import docker
-from scripts.stack.containers import SOCKET
-from scripts.stack.running import StackError
 from services.core import names
-from tests.stack.conftest import ROOT, run_script
+from tests.stack.conftest import run_script
+from tests.stack.swarm import SwarmStack, single_node
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(1500)]
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.timeout(1500),
+    pytest.mark.usefixtures("swarm"),
+]
 
-STACK = "squeezeflow-test"
-LABEL = f"label=com.docker.stack.namespace={STACK}"
+STACK = SwarmStack(
+    "squeezeflow-test",
+    ("docker-compose.swarm.yml", "tests/stack/swarm-checker.yml", "tests/stack/swarm-demo.yml"),
+    {"aggr-server": 2, "strategy-runner": 3},
+)
+LARGER = replace(STACK, wanted={**STACK.wanted, "aggr-server": 3}, environ={"AGGR_COLLECTORS": "3"})
 UP_WITHIN_S = 420.0
 BACK_WITHIN_S = 150.0
-ONE_SHOT = {"volume-init", "influx-init"}
-WANTED = {"aggr-server": 2, "strategy-runner": 3}
+# ETH's first squeeze comes seven minutes after the market has opened and lasts four.
+TRIGGER_WITHIN_S = 480.0
+TRADED_WITHIN_S = 420.0
+FETCHED_WITHIN_S = 240.0
+KEPT = ("signals", "opened", "closed", "outcomes")
 
 
 @pytest.fixture(scope="module")
 def swarm() -> Iterator[None]:
-    # Two stacks at once would only be slow; the images are there after the demo.
-    run_script("down.sh")
-    secret_files.ensure(ROOT / "secrets")
-    assert docker("info", "-f", "{{.Swarm.LocalNodeState}}").strip() == "inactive"
-    docker("swarm", "init", "--advertise-addr", "127.0.0.1")
-    try:
-        node = docker("node", "ls", "-q").strip()
-        docker("node", "update", "--label-add", "role=compute", node)
-        deploy()
+    with single_node(), STACK.deployed():
         yield
-    finally:
-        docker("stack", "rm", STACK)
-        wait_until(lambda: not containers(), 120)
-        docker("swarm", "leave", "--force")
-        # The engine forgets to remove those that had ended before.
-        if left := docker("ps", "-aq", "--filter", LABEL).split():
-            docker("rm", "--force", *left)
-        volumes = docker("volume", "ls", "-q", "--filter", f"name={STACK}_").split()
-        if volumes:
-            docker("volume", "rm", *volumes)
 
 
-def deploy() -> None:
-    files = ("docker-compose.swarm.yml", "tests/stack/swarm-demo.yml")
-    subprocess.run(
-        ["docker", "stack", "deploy", "--resolve-image", "never"]
-        + [part for file in files for part in ("-c", file)]
-        + [STACK],
-        cwd=ROOT,
-        env={**os.environ, "DOCKER_GID": str(SOCKET.stat().st_gid)},
-        capture_output=True,
-        check=True,
-    )
-
-
-def containers() -> list[str]:
-    return docker("ps", "-q", "--no-trunc", "--filter", LABEL).split()
-
-
-def healthy() -> dict[str, int]:
-    """Service -> how many of its containers run and are healthy."""
-    found: dict[str, int] = {}
-    if not (identities := containers()):
-        return found
-    try:
-        documents = json.loads(docker("inspect", *identities))
-    except StackError:
-        return found  # one of them went away between the two calls
-    for document in documents:
-        name = document["Config"]["Labels"]["com.docker.swarm.service.name"]
-        if document["State"].get("Health", {}).get("Status", "healthy") == "healthy":
-            service = name.removeprefix(f"{STACK}_")
-            found[service] = found.get(service, 0) + 1
-    return found
-
-
-def services() -> set[str]:
-    listed = docker("stack", "services", "--format", "{{.Name}}", STACK).split()
-    return {name.removeprefix(f"{STACK}_") for name in listed} - ONE_SHOT
-
-
-def all_healthy() -> bool:
-    found = healthy()
-    return all(found.get(service) == WANTED.get(service, 1) for service in services())
-
-
-def wait_until(condition: Callable[[], bool], within_s: float) -> None:
-    deadline = monotonic() + within_s
-    while not condition():
-        assert monotonic() < deadline, healthy()
-        sleep(2)
-
-
-def container_of(service: str) -> str:
-    label = f"label=com.docker.swarm.service.name={STACK}_{service}"
-    return docker("ps", "-q", "--no-trunc", "--filter", label).split()[0]
-
-
-def redis(*command: str) -> str:
-    read = 'REDISCLI_AUTH=$(cat /run/secrets/redis_password) exec redis-cli "$@"'
-    return docker("exec", container_of("redis"), "sh", "-c", read, "sh", *command).strip()
-
-
-@pytest.mark.usefixtures("swarm")
 def test_two_collectors_and_three_runners_come_up_and_share_the_work() -> None:
-    wait_until(all_healthy, UP_WITHIN_S)
+    STACK.wait(STACK.all_healthy, UP_WITHIN_S)
 
-    assert {"system-monitor", "socket-proxy", "health-monitor"} <= services()
-    assert redis("exists", names.heartbeat("aggr-server"), names.heartbeat("aggr-server-2")) == "2"
-    assert redis("hlen", names.REPLICAS) == "3"
-    volumes = docker("volume", "ls", "-q", "--filter", f"name={STACK}_aggr-server_data_").split()
-    assert len(volumes) == 2
+    assert {"system-monitor", "socket-proxy", "health-monitor"} <= STACK.services()
+    beats = (names.heartbeat("aggr-server"), names.heartbeat("aggr-server-2"))
+    assert STACK.redis("exists", *beats) == "2"
+    assert STACK.redis("hlen", names.REPLICAS) == "3"
+    assert sum("aggr-server_data_" in volume for volume in STACK.volumes()) == 2
 
 
-@pytest.mark.usefixtures("swarm")
 def test_nothing_is_published() -> None:
-    listed = docker("stack", "services", "--format", "{{.Ports}}", STACK)
+    listed = docker("stack", "services", "--format", "{{.Ports}}", STACK.name)
     assert listed.strip() == ""
 
 
-@pytest.mark.usefixtures("swarm")
-@pytest.mark.parametrize("service", ["aggr-server", "strategy-runner", "redis", "system-monitor"])
+@pytest.mark.parametrize(
+    "service",
+    [
+        "aggr-server",
+        "aggr-influx",
+        "redis",
+        "strategy-runner",
+        "oi-tracker",
+        "freqtrade",
+        "system-monitor",
+        "health-monitor",
+        "socket-proxy",
+    ],
+)
 def test_a_killed_task_is_replaced(service: str) -> None:
-    wait_until(all_healthy, BACK_WITHIN_S)
-    killed = container_of(service)
-    docker("kill", killed)
-    wait_until(lambda: killed not in containers(), 30)
-    wait_until(all_healthy, BACK_WITHIN_S)
+    STACK.wait(STACK.all_healthy, BACK_WITHIN_S)
+    STACK.kill(STACK.container(service))
+    STACK.wait(STACK.all_healthy, BACK_WITHIN_S)
 
 
-@pytest.mark.usefixtures("swarm")
-def test_a_service_is_updated_one_task_after_the_other_and_is_whole_again() -> None:
-    before = set(containers())
-    service = f"{STACK}_strategy-runner"
-    docker("service", "update", "--detach", "--force", "--update-delay", "1s", service)
-    least = WANTED["strategy-runner"]
+@pytest.mark.slow
+def test_a_squeeze_is_traded_once_though_its_runner_and_the_executor_are_killed() -> None:
+    STACK.wait(lambda: "trigger" in phase_of("ETH") or bool(entries_of("ETH")), TRIGGER_WITHIN_S)
+    STACK.kill(leader_of("ETHUSDT"))
+    STACK.wait(lambda: bool(entries_of("ETH")), TRADED_WITHIN_S)
+    [signal_id] = entries_of("ETH")
+    STACK.wait(lambda: signal_id in state()["opened"], BACK_WITHIN_S)
+    STACK.kill(STACK.container("freqtrade"))
+    STACK.wait(lambda: answers() and signal_id in state()["finished"], TRADED_WITHIN_S)
 
-    def replaced() -> bool:
-        nonlocal least
-        least = min(least, healthy().get("strategy-runner", 0))
-        state = docker("service", "inspect", "-f", "{{.UpdateStatus.State}}", service)
-        return state.strip() == "completed"
 
-    wait_until(replaced, 600)
-    assert len(set(containers()) & before) == len(before) - WANTED["strategy-runner"]
-    # The new one is healthy before an old one goes.
-    assert least == WANTED["strategy-runner"]
+def test_runners_are_updated_one_after_the_other_and_the_new_one_is_there_first() -> None:
+    STACK.wait(STACK.all_healthy, BACK_WITHIN_S)
+    before = set(STACK.containers())
+    least = STACK.update("strategy-runner", 600)
+    assert len(set(STACK.containers()) & before) == len(before) - STACK.wanted["strategy-runner"]
+    assert least == STACK.wanted["strategy-runner"]
+
+
+def test_collectors_are_updated_one_after_the_other() -> None:
+    STACK.wait(STACK.all_healthy, BACK_WITHIN_S)
+    # Two in one volume would spoil each other's files, so one is away at a time, and only one.
+    assert STACK.update("aggr-server", 600) == STACK.wanted["aggr-server"] - 1
+    STACK.wait(STACK.all_healthy, BACK_WITHIN_S)
+
+
+@pytest.mark.slow
+def test_a_third_collector_takes_its_part_of_the_markets() -> None:
+    LARGER.deploy()
+    LARGER.wait(lambda: LARGER.all_healthy() and LARGER.updated("aggr-server"), 600)
+    assert STACK.redis("exists", names.heartbeat("aggr-server-3")) == "1"
+
+
+def test_every_bar_of_this_life_is_that_of_the_tape() -> None:
+    found: dict[str, Any] = {}
+
+    def settled() -> bool:
+        found.update(STACK.inside("bars"))
+        return not (found["gaps"] or found["minutes"])
+
+    STACK.wait(settled, FETCHED_WITHIN_S)
+    print({key: found[key] for key in ("audit", "bars", "seconds_in_gaps")})
+    audit = found["audit"]
+    assert audit["mismatches"] == []
+    assert audit["mismatched"] == 0
+    # Of venues that tell their newest trades only.
+    assert audit["compared"] > 10 * audit["in_gaps"]
+    assert set(found["bars"]) == set(found["markets"])
+    assert min(found["bars"].values()) > 60
+
+
+@pytest.mark.slow
+def test_every_signal_of_this_life_is_published_and_executed_once() -> None:
+    told, now = STACK.inside("told"), state()
+    print(json.dumps({"told": told, "state": now}))
+    assert set(told["published"].values()) | set(told["filled"].values()) == {1}
+    assert set(now["opened"]) <= set(now["signals"])
+    assert set(now["closed"]) == set(now["opened"])
+
+
+@pytest.mark.slow
+def test_b1_everything_is_back_after_all_volumes_were_lost(tmp_path: Path) -> None:
+    before = state()
+    saved = run_script("backup_volumes.sh", str(tmp_path), "--stack", STACK.name)
+    assert saved.returncode == 0, saved.stderr
+    restore = ("restore_volumes.sh", saved.stdout.strip(), "--stack", STACK.name)
+    refused = run_script(*restore)
+    assert (refused.returncode, "docker stack rm" in refused.stderr) == (1, True), refused.stderr
+
+    STACK.remove()
+    STACK.forget()
+    assert STACK.volumes() == []
+    # Holds counts and sums of each measurement and day against those of the backup.
+    restored = run_script(*restore)
+    assert restored.returncode == 0, restored.stderr
+    print(restored.stderr)
+    STACK.deploy()
+    STACK.wait(STACK.all_healthy, UP_WITHIN_S)
+
+    after = state()
+    assert {key: after[key] for key in KEPT} == {key: before[key] for key in KEPT}
+
+
+def state() -> dict[str, Any]:
+    return STACK.inside("state")
+
+
+def answers() -> bool:
+    """freqtrade serves its API, from which the trades are read."""
+    return STACK.healthy().get("freqtrade") == 1
+
+
+def phase_of(base: str) -> str:
+    return str(state()["phases"][base])
+
+
+def entries_of(base: str) -> list[str]:
+    return [signal_id for signal_id, symbol in state()["signals"].items() if symbol == base]
+
+
+def leader_of(symbol: str) -> str:
+    """The container of the runner that decides for the symbol."""
+    hostname = STACK.redis("get", names.lease(symbol)).split("-")[0]
+    [container] = [c for c in STACK.containers("strategy-runner") if c.startswith(hostname)]
+    return container

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -149,14 +149,15 @@ class Decision(NamedTuple):
 class Exchange:
     """What an executor does: fills each published signal once, at a time derived from it."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, symbols: Sequence[str] = SYMBOLS) -> None:
         self._redis = redis
+        self._symbols = symbols
         self._answered: set[str] = set()
 
     async def published(self) -> list[Signal]:
         """All signals of all symbols in the histories, oldest first per symbol."""
         found = []
-        for symbol in SYMBOLS:
+        for symbol in self._symbols:
             raw = await self._redis.lrange(names.history(symbol), 0, -1)
             found += [msgspec.json.decode(data, type=Signal) for data in reversed(raw)]
         return found
@@ -205,7 +206,8 @@ class Stage:
         self._influx = influx
         self._tapes = tapes
         self._redises = redises
-        self.exchanges = [Exchange(redis) for redis in redises] if fills else []
+        symbols = [symbol_of(tape.base) for tape in tapes]
+        self.exchanges = [Exchange(redis, symbols) for redis in redises] if fills else []
         self._seq = 0
         self.started: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -222,9 +224,9 @@ class Stage:
             for at in range(0, len(lines), 4000):
                 await self._write(lines[at : at + 4000])
         for redis in self._redises:
-            for base in BASES:
+            for tape in self._tapes:
                 for exchange in SIDES:
-                    market = market_of(base, exchange)
+                    market = market_of(tape.base, exchange)
                     await redis.hset(MARKETS_KEY, market.market, msgspec.json.encode(market))
         self._tasks = [
             asyncio.create_task(self._feed(now - 1)),
@@ -271,10 +273,10 @@ def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-async def leaders(redis: Redis) -> dict[str, str]:
+async def leaders(redis: Redis, symbols: Sequence[str] = SYMBOLS) -> dict[str, str]:
     """symbol -> name of the replica that leads it."""
-    owners = await redis.mget(*(names.lease(symbol) for symbol in SYMBOLS))
-    return {s: _text(owner) for s, owner in zip(SYMBOLS, owners, strict=True) if owner}
+    owners = await redis.mget(*(names.lease(symbol) for symbol in symbols))
+    return {s: _text(owner) for s, owner in zip(symbols, owners, strict=True) if owner}
 
 
 async def ready(redis: Redis) -> set[str]:
