@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -13,6 +12,7 @@ from services.market.bars import ClosedBars
 from services.market.live import BarFeed
 from services.strategy.types import State
 from services.trading.desk import Desk
+from services.trading.memory import Settled
 from services.trading.outbox import Outbox
 from services.trading.stages import KEPT, Stages, spread
 from services.trading.warmup import shortage
@@ -72,7 +72,7 @@ class Cycle:
         self._slowest_s = slowest_s
         self._now_ms = now_ms
         self.last_t = 0
-        self._frozen = 0
+        self._settled = Settled()
         self.stages = Stages()
         feed.on_arrival = self.stages.arrived
         outbox.on_written = self._written
@@ -117,10 +117,7 @@ class Cycle:
     def _details(self) -> dict[str, object]:
         traders = [t for t in self._desk.traders.values() if t.live]
         stages = self.stages.figures()
-        if len(traders) != self._frozen:
-            # What was loaded stays; to look through it again and again takes long.
-            gc.freeze()
-            self._frozen = len(traders)
+        self._settled.look([trader.engine for trader in traders])
         return {
             "states": {t.names.symbol: str(t.engine.state) for t in traders},
             "entries_allowed": not self._desk.portfolio.blocked,
