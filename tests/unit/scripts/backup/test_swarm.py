@@ -8,9 +8,11 @@ from typing import IO, Any
 
 import pytest
 
+from scripts.backup import __main__ as command
 from scripts.backup import swarm as backup
+from scripts.backup.__main__ import main
 from scripts.backup.errors import BackupError
-from scripts.stack import swarm
+from scripts.stack import containers, swarm
 from scripts.stack.compose import Project
 from scripts.stack.running import StackError
 
@@ -122,6 +124,25 @@ def test_nothing_is_restored_into_a_stack_that_runs(
 def test_without_a_swarm_nothing_runs(engine: Engine) -> None:
     engine.answers = {"ps -q": ""}
     backup.require_down("sf")
+
+
+def test_a_stack_that_is_not_there_is_told_with_where_to_look(
+    engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.answers = {"service ls": ""}
+    assert main(["create", "--stack", "sf"]) == 1
+    assert "docker stack ls" in capsys.readouterr().err
+
+
+def test_a_number_of_collectors_that_is_none_is_told_before_anything_is_touched(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.answers = {"service ls": "", "ps -q": ""}
+    monkeypatch.setenv("AGGR_COLLECTORS", "two")
+    monkeypatch.setattr(command, "engine_answers", lambda: True)
+    monkeypatch.setattr(containers, "running", lambda _: None)
+    assert main(["restore", "/backup", "--stack", "sf"]) == 1
+    assert "AGGR_COLLECTORS=two" in capsys.readouterr().err
 
 
 def test_the_number_of_collectors_is_that_of_the_file() -> None:
