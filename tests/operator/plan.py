@@ -140,7 +140,7 @@ LOST = frozenset(
 )
 """What the documents tell to do where the data is gone."""
 
-_HALT = "docker exec $(docker ps -q -f name=system-monitor) python -m services.kill_switch on"
+_HALT = "docker exec $(docker ps -q -f name=oi-tracker) python -m services.kill_switch on"
 LOOKS = frozenset({"./scripts/doctor.sh", "python3 scripts/health_check.py", _HALT})
 """What may find the stack unready shortly after a start, and is then typed again."""
 
