@@ -34,8 +34,8 @@ STACK = SwarmStack(
     {**dict.fromkeys(NONE, 0), "strategy-runner": 0, "single": 0},
 )
 KILLS = 3
-FIRST_SIGNAL_S = 150
-SPREAD_S = 330
+FIRST_SIGNAL_S = 130
+SPREAD_S = 270
 READY_WITHIN_S = 150.0
 
 
