@@ -242,8 +242,12 @@ def prepare_host(project: Project, config: Mapping[str, Any]) -> None:
                 path.chmod(mode | needed)
     for volume in config.get("volumes", {}).values():
         if device := (volume or {}).get("driver_opts", {}).get("device"):
+            folder = Path(device)
             try:
-                Path(device).mkdir(mode=0o750, parents=True, exist_ok=True)
+                # Images make their folder readable to all, and nobody else on this host is to see
+                # what lies there; containers have theirs mounted, whatever is above it.
+                folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.mkdir(mode=0o750, exist_ok=True)
             except OSError as error:
                 raise StackError(
                     f"The data folder {device} cannot be created: {error.strerror}. Create it as "

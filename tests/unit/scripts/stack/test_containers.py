@@ -31,6 +31,17 @@ def test_mounted_files_and_folders_become_readable_for_other_users(tmp_path: Pat
     assert modes == {folder: 0o755, board: 0o644, script: 0o644}
 
 
+def test_the_folder_of_the_data_is_closed_to_other_users(tmp_path: Path) -> None:
+    project = cast(Project, SimpleNamespace(root=tmp_path, demo=False))
+    folders = [tmp_path / "data" / name for name in ("redis", "aggr")]
+    volumes = {path.name: {"driver_opts": {"device": str(path)}} for path in folders}
+
+    prepare_host(project, {"volumes": volumes})
+
+    assert all(path.is_dir() for path in folders)
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+
+
 class Engine:
     """A project whose containers are what the test says; `compose up` succeeds at once."""
 
