@@ -133,6 +133,7 @@ def native(folder: Path, exchanges: int, messages: int) -> Place:
         ),
         "AGGR_EXCHANGES": VENUES,
         "OI_EXCHANGES": "BINANCE_FUTURES,BYBIT",
+        "BENCH_HOURS": "0.05",
         **{name: str(port) for name, port in ports.items()},
     }
     place = Place(cloned(folder), environ, ports)
