@@ -117,7 +117,7 @@ class Cycle:
     def _details(self) -> dict[str, object]:
         traders = [t for t in self._desk.traders.values() if t.live]
         stages = self.stages.figures()
-        self._settled.look([trader.engine for trader in traders])
+        self._settled.look({s: trader.engine for s, trader in self._desk.traders.items()})
         return {
             "states": {t.names.symbol: str(t.engine.state) for t in traders},
             "entries_allowed": not self._desk.portfolio.blocked,

@@ -24,7 +24,7 @@ import uvloop
 
 from aggr_server import log
 from aggr_server.env import load
-from aggr_server.wire import Bar, Gap, Market
+from aggr_server.wire import CHANNEL, Bar, Gap, Market
 from services.core.settings import StrategySettings
 from services.market.history import History, OpenInterestSeries
 from services.strategy.types import Minute, State
@@ -81,18 +81,18 @@ class Measured:
         self.seconds: list[int] = []
         self._came = (0.0, 0.0)
         self._turned = False
-        self._arriving, self._turning = self.app.feed._on_message, self.app.outbox.turn
-        self._flushing = self.app.outbox.flush
-        self.app.feed._on_message = self._arrive  # type: ignore[method-assign]
+        handlers = self.app.feed._channels._handlers
+        self._arriving, handlers[CHANNEL.encode()] = handlers[CHANNEL.encode()], self._arrive
+        self._turning, self._flushing = self.app.outbox.turn, self.app.outbox.flush
         self.app.outbox.turn = self._turn  # type: ignore[method-assign]
         self.app.outbox.flush = self._flush  # type: ignore[method-assign]
 
     def _now_ms(self) -> int:
         return max((self.app.assembler.newest + 1) * 1000, market.BEGIN * 1000) + 200
 
-    def _arrive(self, channel: bytes, data: bytes) -> None:
+    def _arrive(self, data: bytes) -> None:
         self._came = (time.perf_counter(), time.process_time())
-        self._arriving(channel, data)
+        self._arriving(data)
 
     def _turn(self, **how: Any) -> None:
         self._turned = True

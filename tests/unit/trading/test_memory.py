@@ -24,27 +24,47 @@ def _as_before() -> Iterator[None]:
 
 def test_what_is_loaded_is_no_business_of_the_collector() -> None:
     gc.unfreeze()
-    Settled().look([Loaded()])
+    Settled().look({"A": Loaded()})
     assert gc.get_freeze_count() > 0
 
 
 def test_what_was_there_before_a_symbol_was_loaded_anew_is_given_back() -> None:
-    settled, loaded = Settled(), [Loaded(), Loaded()]
+    settled, loaded = Settled(), {"A": Loaded(), "B": Loaded()}
     settled.look(loaded)
     for _ in range(3):
-        old = weakref.ref(loaded[0])
-        loaded[0] = Loaded()
+        old = weakref.ref(loaded["A"])
+        loaded["A"] = Loaded()
+        settled.look(loaded)
         settled.look(loaded)
         assert old() is None
+        assert not within_reach(loaded["A"])
 
 
-def test_nothing_is_looked_through_while_nothing_is_loaded() -> None:
-    settled, loaded = Settled(), [Loaded(), Loaded()]
+def test_while_symbols_are_being_loaded_nothing_is_looked_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    collected: list[str] = []
+    monkeypatch.setattr(gc, "collect", lambda: collected.append("all"))
+    settled, loaded = Settled(), {"A": Loaded()}
+    for name in "BCD":
+        loaded[name] = Loaded()
+        settled.look(loaded)
+    for name in "ABC":
+        loaded[name] = Loaded()
+        settled.look(loaded)
+    assert collected == []
+    for _ in range(3):
+        settled.look(loaded)
+    assert collected == ["all"]
+
+
+def test_nothing_is_put_out_of_reach_while_nothing_is_loaded() -> None:
+    settled, loaded = Settled(), {"A": Loaded(), "B": Loaded()}
     settled.look(loaded)
     later = Loaded()
     settled.look(loaded)
-    settled.look(loaded[:1])
     assert within_reach(later)
+    loaded["C"] = Loaded()
     settled.look(loaded)
     assert not within_reach(later)
 
