@@ -36,7 +36,6 @@ WINDOW_S = 4 * 3600
 MINUTES_AT_LEAST = 0.95 * SCALE_MINUTES if DAYS >= 2 else 0
 IDLE_S = 1.0
 SETTLE_AT_MOST_S = 300.0
-BACKGROUND_S = 20.0
 AT_ONCE = 'cache-snapshot-write-cold-duration = "10s"\ncompact-full-write-cold-duration = "60s"\n'
 """While filling: what is written is put away at once, as it has long been in a month's run."""
 
@@ -50,8 +49,8 @@ def run() -> dict[str, Any]:
     and symbols are loaded; `rss_anon_mb`: of it, what are not files the kernel may drop.
     `query_*_ms`: the queries of strategy-runner's loader for a symbol's 4 hours of one-second bars,
     each on its own; `seconds_4h_*_ms`: all of them and their decoding; `minutes_*_ms`: the queries
-    of the 28 hours of minutes. `load_cpu_s`: what InfluxDB uses for one such load, without
-    `background_cores`, which it takes anyway. `system_load`: with more than there are processors,
+    of the 28 hours of minutes.
+    `system_load`: with more than there are processors,
     times say more of these than of InfluxDB.
     """
     folder = Path(tempfile.mkdtemp(prefix="month-"))
@@ -84,12 +83,7 @@ def _measured(server: StackInflux) -> dict[str, Any]:
     server.start()
     opened = time.monotonic() - began
     with _memory(server.pid) as memory, _live(filling):
-        before = _cpu_s(server.pid)
-        time.sleep(BACKGROUND_S)
-        background = (_cpu_s(server.pid) - before) / BACKGROUND_S
-        before, began = _cpu_s(server.pid), time.monotonic()
         asked = asyncio.run(_asked(server.port, filling.markets, end))
-        used_s = _cpu_s(server.pid) - before - background * (time.monotonic() - began)
     return {
         "points": filling.points,
         "points_per_s": round(filling.points / took),
@@ -97,8 +91,6 @@ def _measured(server: StackInflux) -> dict[str, Any]:
         "disk_mb": round(_disk_bytes(server.folder) / 1e6),
         "start_s": round(opened, 1),
         **{f"{name}_mb": round(most / 1e6) for name, most in memory.items()},
-        "background_cores": round(background, 3),
-        "load_cpu_s": round(used_s / LOADS, 2),
         "system_load": round(os.getloadavg()[0], 1),
         **asked,
     }
@@ -223,8 +215,9 @@ async def _asked(port: int, found: Sequence[Market], end: int) -> dict[str, Any]
 
 
 async def _series(influx: InfluxClient) -> int:
-    # What InfluxDB counts exactly, it counts once for each of its groups of files.
-    return len(await influx.query("SHOW SERIES"))
+    # What it counts exactly, it counts once for each of its groups of files.
+    [counted] = await influx.query("SHOW SERIES CARDINALITY")
+    return int(counted["cardinality estimation"])
 
 
 def _disk_bytes(folder: Path) -> int:
