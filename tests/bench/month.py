@@ -49,9 +49,8 @@ def run() -> dict[str, Any]:
     and symbols are loaded; `rss_anon_mb`: of it, what are not files the kernel may drop.
     `query_*_ms`: the queries of strategy-runner's loader for a symbol's 4 hours of one-second bars,
     each on its own; `seconds_4h_*_ms`: all of them and their decoding; `minutes_*_ms`: the queries
-    of the 28 hours of minutes.
-    `system_load`: with more than there are processors,
-    times say more of these than of InfluxDB.
+    of the 28 hours of minutes. `system_load`: with more than there are processors, times say more
+    of these than of InfluxDB.
     """
     folder = Path(tempfile.mkdtemp(prefix="month-"))
     server = StackInflux(_layout(folder), auth=False, extra=AT_ONCE)

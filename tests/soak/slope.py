@@ -58,10 +58,12 @@ def slope_of(
 ) -> Slope | None:
     """The median of all slopes between two points of the same life (Theil 1950, Sen 1968).
 
-    The first `warm_up_s` of each life do not count. What a minute holds becomes its median;
-    `floor`: what five minutes hold becomes its least, for what comes and goes and must not stay.
-    The interval is that of a block bootstrap of the residuals (Kunsch 1989), since neighbouring
+    The first `warm_up_s` of each life do not count. What a minute holds becomes its median. The
+    interval is that of a block bootstrap of the residuals (Kunsch 1989), since neighbouring
     samples of memory are anything but independent. None if there are too few points.
+
+    `floor`: for what is counted, and comes and goes: what five minutes hold becomes its least. One
+    more or less in a life is no growth: the interval is wider by that.
     """
     settled = [_settled(life, warm_up_s) for life in lives]
     span_s = float(sum(at[-1] - at[0] for at, _ in settled if len(at)))
@@ -85,7 +87,8 @@ def slope_of(
         for _ in range(RESAMPLES)
     ]
     low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Slope(slope, float(low), float(high), span_s / 3600)
+    one = 1 / max(float(at[-1]) for at, _ in pieces) if floor else 0.0
+    return Slope(slope, float(low) - one, float(high) + one, span_s / 3600)
 
 
 def _settled(life: Life, warm_up_s: float) -> tuple[Floats, Floats]:

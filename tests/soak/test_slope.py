@@ -82,6 +82,13 @@ def test_what_comes_and_goes_is_judged_by_its_floor() -> None:
     assert leaking.against(1) == "grows"
 
 
+def test_one_descriptor_more_is_no_growth() -> None:
+    at = np.arange(0.0, HOUR_S, EVERY_S)
+    slope = slope_of([Life(at.tolist(), (20 + (at > 1500)).tolist())], 0, floor=True)
+    assert slope is not None
+    assert slope.against(1) == "open"
+
+
 def test_too_few_minutes_give_no_slope() -> None:
     assert slope_of([life(0.08)], 0) is None
     assert slope_of([life(1)], HOUR_S) is None
