@@ -238,9 +238,8 @@ class Machine:
         return [closing, self._move(State.CLOSING, t, reason)]
 
     def _track(self, t: int) -> list[Event]:
-        position = self._open_position()
-        if self._based(position, t):
-            exits.check(position, self._history, self._p, degraded=self.degraded)
+        # Only a position that has its baseline is ever being closed.
+        exits.check(self._open_position(), self._history, self._p, degraded=self.degraded)
         return []
 
     def _based(self, position: Position, t: int) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.strategy.engine import SymbolEngine
-from services.strategy.types import Entry, Exit, OpenPosition, Second, State, Transition
+from services.strategy.types import Entry, Exit, Minute, OpenPosition, Second, State, Transition
 from tests.unit.strategy.conftest import Paused, events_of, market_of
 from tests.unit.strategy.scenarios import LEAD_S, MIDNIGHT
 
@@ -150,6 +150,21 @@ def test_a_bad_value_is_an_error_and_leaves_no_trace(changes: dict[str, float]) 
     assert engine.c_spot == 2.0
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"t": MIDNIGHT + 61}, "multiple of 60"),
+        ({"t": MIDNIGHT + 120}, "does not follow"),
+        ({"spot_delta": float("inf")}, "not finite"),
+    ],
+)
+def test_a_bad_minute_is_an_error(changes: dict[str, Any], words: str) -> None:
+    minute = Minute(MIDNIGHT, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    following = minute._replace(**({"t": MIDNIGHT + 60} | changes))
+    with pytest.raises(ValueError, match=words):
+        SymbolEngine("BTC").preload_minutes([minute, following])
+
+
 def test_an_unanswered_entry_stops_the_engine(paused: Callable[[str], Paused]) -> None:
     at = paused("trigger")
     with pytest.raises(RuntimeError, match="waits for"):
@@ -168,6 +183,22 @@ def test_anchoring_shifts_the_accumulators_but_not_the_decisions(
     entry = next(e for e in shifted.step(211) if isinstance(e, Entry))
     assert entry.t == expected.t
     assert entry.score == pytest.approx(expected.score, abs=1e-6)
+
+
+def test_anchoring_moves_the_baseline_of_an_open_position_along(
+    paused: Callable[[str], Paused],
+) -> None:
+    plain, shifted = paused("trigger"), paused("trigger")
+    for at in (plain, shifted):
+        at.engine.accept("id")
+        at.engine.filled(at.entry.t, 7, at.entry.entry_price)
+        at.step(30)
+    t = shifted.engine.t
+    assert t is not None
+    shifted.engine.anchor("new", t, 1e9, -1e9)
+    before, after = (at.engine.view()["exit"]["flows"] for at in (plain, shifted))
+    assert after == pytest.approx(before, abs=1e-4)
+    assert any(before.values())
 
 
 def test_anchoring_outside_the_window_is_an_error(paused: Callable[[str], Paused]) -> None:

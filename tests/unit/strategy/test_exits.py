@@ -122,6 +122,14 @@ def test_a_time_since_entry_with_holes_meets_no_condition(history: History) -> N
     assert measure(position(entry_t=1000), history, PARAMS).spot > 0.0
 
 
+def test_while_the_last_minutes_have_holes_no_flow_exit_comes_nearer(history: History) -> None:
+    held = position()
+    held.held.update({FLOW_REVERSAL: 29, CVD_TREND: 29})
+    history.seconds.mark_holes([[200, 100]])
+    assert check(held, history, PARAMS, degraded=False) == ""
+    assert (held.held[FLOW_REVERSAL], held.held[CVD_TREND]) == (0, 0)
+
+
 def test_the_context_must_be_against_it_for_five_minutes(history: History) -> None:
     held = position()
     held.c_spot, held.c_perp = history.seconds.latest

@@ -4,17 +4,20 @@ from collections.abc import Callable
 
 import pytest
 
+from services.strategy.engine import SymbolEngine
 from services.strategy.types import (
     Cancelled,
     Entry,
     Event,
     Exit,
     Expired,
+    OpenPosition,
     Second,
     State,
     Transition,
 )
 from tests.unit.strategy.conftest import Paused
+from tests.unit.strategy.scenarios import MIDNIGHT
 
 Pause = Callable[[str], Paused]
 
@@ -146,6 +149,21 @@ def test_a_late_fill_of_a_cancelled_signal_is_still_a_position(paused: Pause) ->
     assert moves(at.engine.filled(at.entry.t, 7, 100.0)) == [(State.IN_POSITION, "filled")]
     assert at.engine.trade_id == 7
     assert at.engine.signal_id == "id"
+
+
+def test_a_signal_that_was_filled_cannot_be_withdrawn(paused: Pause) -> None:
+    at = in_position(paused)
+    assert at.engine.withdrawn(at.entry.t + 1, "portfolio") == []
+    assert at.engine.state is State.IN_POSITION
+
+
+@pytest.mark.parametrize(("milestone", "direction"), [("watching", 0), ("", 1)])
+def test_a_position_without_a_direction_or_a_second_cannot_be_adopted(
+    paused: Pause, milestone: str, direction: int
+) -> None:
+    engine = paused(milestone).engine if milestone else SymbolEngine("BTC")
+    with pytest.raises(ValueError, match="after the first second"):
+        engine.adopt(OpenPosition(5, direction, MIDNIGHT, 100.0))
 
 
 def test_a_fill_is_counted_once(paused: Pause) -> None:

@@ -82,5 +82,18 @@ def test_it_is_unavailable_without_enough_data(values: list[Mapping[str, float]]
     assert history_of(values).confirm(20, 2) == UNAVAILABLE
 
 
+def test_a_change_between_different_exchanges_is_not_known() -> None:
+    values = [*wobble(400), *({"B": 1e6} for _ in range(5))]
+    assert history_of(values).confirm(20, 2) == UNAVAILABLE
+
+
+def test_minutes_that_have_left_the_history_are_no_longer_counted() -> None:
+    longest = PARAMS.hist_min + max(PARAMS.scale_windows) + 1
+    history = history_of([*wobble(longest), *[{}] * 10])
+    assert history.known == longest - 10
+    history = history_of([*[{}] * 10, *wobble(longest)])
+    assert history.known == longest
+
+
 def test_an_interval_needs_a_minute() -> None:
     assert history_of(wobble(400)).confirm(5, 5) == UNAVAILABLE

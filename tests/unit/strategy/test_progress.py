@@ -10,7 +10,7 @@ from services.strategy.divergence import Divergence
 from services.strategy.engine import SymbolEngine
 from services.strategy.params import Params
 from services.strategy.progress import NEXT, Leg
-from services.strategy.types import Environment, State
+from services.strategy.types import Entry, Environment, State
 from tests.unit.strategy.conftest import market_of
 from tests.unit.strategy.hasty import HASTY
 from tests.unit.strategy.noise import wild
@@ -200,6 +200,21 @@ def test_a_condition_that_is_switched_on_is_told(code: str, params: Params) -> N
     told = [stay for stay in walked.stays if stay.state is State.RESET]
     assert told
     assert all(code in stay.unmet for stay in told)
+
+
+def test_a_position_that_waits_for_its_fill_or_is_never_left_for_data_says_so() -> None:
+    engine = SymbolEngine("BTC", Params(gap_exit_enabled=False))
+    for second in market_of("S1").seconds():
+        if any(isinstance(event, Entry) for event in engine.step(second)):
+            break
+    engine.accept("id")
+    assert engine.t is not None
+    engine.filled(engine.t + 1, 7, 100.0)
+    assert [c.code for c in engine.progress().conditions] == ["baseline"]
+    engine.step(second._replace(t=second.t + 1))
+    codes = {c.code for c in engine.progress().conditions}
+    assert "range" in codes or len(codes) > 3
+    assert "gap" not in codes
 
 
 def test_the_parts_of_the_score_are_told_against_their_most() -> None:

@@ -24,6 +24,7 @@ LEAD_MIN = 90
 HELD_AFTER_S = 1000
 SECONDS = 4000
 PRICE = 100.0
+PRICES = ("open", "high", "low", "close")
 
 HASTY = Params(
     warm_min=40,
@@ -276,6 +277,27 @@ def test_a_divergence_is_skipped_across_minutes_until_it_ends(seed: int) -> None
     )
     assert sum(ended.values()) > 2
     assert skipped["DIVERGENCE"] > 60
+
+
+@pytest.mark.parametrize("still", ["spot", "price"])
+@pytest.mark.parametrize(("held", "period", "stop"), [(False, 400.0, 1500), (True, 150.0, 1200)])
+def test_a_market_that_stops_moving_is_skipped_as_it_is_stepped(
+    still: str, held: bool, period: float, stop: int
+) -> None:
+    wave = 6.0 * np.sin(np.arange(SECONDS) / period)
+    block = seconds(0, wave, -wave)
+    last = {name: getattr(block, name).copy() for name in PRICES}
+    if still == "spot":
+        last = {"spot_delta": block.spot_delta.copy()}
+    for values in last.values():
+        values[stop:] = 0.0 if still == "spot" else block.close[stop - 1]
+    # A leg has no scale any more once it has stood still for half of the history.
+    params = dataclasses.replace(
+        HASTY, hist_min=45, lookback_s=1200, gap_exit_s=5000, reset_confirm_s=200
+    )
+    hold = (lambda engine: open_position(engine, 1, 0.05)) if held else None
+    _, skipped = compare(dataclasses.replace(block, **last), params, [3840], hold)
+    assert sum(skipped.values()) > 1000
 
 
 def test_a_context_that_turns_in_a_divergence_ends_it_in_the_same_second() -> None:
