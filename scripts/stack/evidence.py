@@ -175,6 +175,8 @@ class Evidence:
             f'SELECT from_s, to_s, market, reason FROM "{wire.GAPS_MEASUREMENT}" '
             f"WHERE time >= {start - 86_400}s"
         )
+        if any(row["from_s"] is None or row["to_s"] is None for row in rows):
+            raise ConnectionError("a gap is being written just now: ask again")
         return [
             wire.Gap(row["market"], int(row["from_s"]), int(row["to_s"]), row["reason"] or "")
             for row in rows

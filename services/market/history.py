@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aggr_server.influx import InfluxClient, Row
+from aggr_server.influx import InfluxClient, InfluxUnavailable, Row
 from aggr_server.wire import (
     FORCED_ORDERS_ONLY,
     GAPS_MEASUREMENT,
@@ -223,7 +223,7 @@ class History:
         )
         wanted = {m.market for m in markets}
         return [
-            Gap(row["market"], int(row["from_s"]), int(row["to_s"]), row["reason"])
+            _gap(row)
             for row in rows
             if row["market"] in wanted and row["reason"] != FORCED_ORDERS_ONLY
         ]
@@ -313,9 +313,16 @@ def _ohlc(row: Row) -> Ohlc:
     return float(row["open"]), float(row["high"]), float(row["low"]), float(row["close"])
 
 
+def _gap(row: Row) -> Gap:
+    """Raises `InfluxUnavailable`: the fields of a point do not become readable all at once."""
+    if row["from_s"] is None or row["to_s"] is None:
+        raise InfluxUnavailable(f"a gap of {row['market']} at {row['time']} is being written")
+    return Gap(row["market"], int(row["from_s"]), int(row["to_s"]), row["reason"])
+
+
 def _bar(row: Row) -> Bar | None:
     values = [row[name] for name in _FIELDS]
-    if values[3] is None:  # only liquidations, no trade: no price
+    if None in values[:6]:  # Forced orders alone have no price; others are just being written.
         return None
     numbers: list[Any] = [0.0 if v is None else v for v in values]
     return Bar(int(row["time"]), row["market"], *numbers)

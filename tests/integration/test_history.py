@@ -1,0 +1,42 @@
+"""What is read of points that are only half there, as they are while they are being written."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from aggr_server.influx import InfluxClient, InfluxUnavailable
+from aggr_server.points import bar_line, gap_line
+from aggr_server.wire import TIMEFRAMES, Bar, Gap, Market
+from services.market.history import History
+
+NOW = int(time.time())
+MARKET = Market("BYBIT:BTCUSDT", "BYBIT", "BTC", "USDT", "perp")
+BAR = Bar(NOW, MARKET.market, 10.0, 12.0, 9.0, 11.0, 100.0, 50.0, 3, 2, 0.0, 7.0)
+ONE_SECOND = TIMEFRAMES[0].retention_policy
+
+
+@pytest.mark.parametrize("field", ["from_s", "to_s"])
+async def test_a_gap_that_is_being_written_is_asked_for_again(
+    influx: InfluxClient, field: str
+) -> None:
+    history, gap = History(influx), Gap(MARKET.market, NOW, NOW + 5, "down")
+    await influx.write([f"gaps,market={MARKET.market},reason=down {field}={NOW}i {NOW}"])
+    with pytest.raises(InfluxUnavailable, match="is being written"):
+        await history.gaps([MARKET], NOW - 10, NOW + 10)
+    await influx.write([gap_line(gap)])
+    assert await history.gaps([MARKET], NOW - 10, NOW + 10) == [gap]
+
+
+@pytest.mark.parametrize("field", ["close", "vsell"])
+async def test_a_bar_that_is_being_written_is_not_there_yet(
+    influx: InfluxClient, field: str
+) -> None:
+    history, line = History(influx), bar_line(BAR)
+    half = ",".join(part for part in line.split(",") if not part.startswith(f"{field}="))
+    assert half != line
+    await influx.write([half], retention_policy=ONE_SECOND)
+    assert await history.bars([MARKET], NOW, NOW + 1) == []
+    await influx.write([line], retention_policy=ONE_SECOND)
+    assert await history.bars([MARKET], NOW, NOW + 1) == [BAR]
