@@ -244,6 +244,8 @@ class FilledHistory:
             'GROUP BY "market"'
         )
         for row in rows:
+            if None in row.values():
+                continue  # Another process is just writing it.
             t = int(row["time"])
             o, h, low, c, buy, sell = (float(row[name]) for name in Kline._fields[1:7])
             kline = Kline(t, o, h, low, c, buy, sell, int(row["trades"]))

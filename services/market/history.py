@@ -261,7 +261,8 @@ class History:
             f"last(close) AS close {where}",
             [reference],
         )
-        return MinuteTable({int(r["time"]): _ohlc(r) for r in prices if r["close"]}, flows)
+        known = {int(r["time"]): ohlc for r in prices if (ohlc := _ohlc(r)) is not None}
+        return MinuteTable(known, flows)
 
     async def _grouped(self, select: str, markets: Sequence[Market]) -> list[Row]:
         if not markets:
@@ -309,8 +310,11 @@ def _axis(prices: dict[int, Ohlc], spot: Flows, perp: Flows, to_s: int) -> Itera
         )
 
 
-def _ohlc(row: Row) -> Ohlc:
-    return float(row["open"]), float(row["high"]), float(row["low"]), float(row["close"])
+def _ohlc(row: Row) -> Ohlc | None:
+    o, h, low, c = row["open"], row["high"], row["low"], row["close"]
+    if not c or o is None or h is None or low is None:  # None: it is being written.
+        return None
+    return float(o), float(h), float(low), float(c)
 
 
 def _gap(row: Row) -> Gap:

@@ -40,3 +40,12 @@ async def test_a_bar_that_is_being_written_is_not_there_yet(
     assert await history.bars([MARKET], NOW, NOW + 1) == []
     await influx.write([line], retention_policy=ONE_SECOND)
     assert await history.bars([MARKET], NOW, NOW + 1) == [BAR]
+
+
+async def test_a_minute_that_is_being_written_is_not_there_yet(influx: InfluxClient) -> None:
+    history, start, line = History(influx), NOW // 60 * 60, bar_line(BAR)
+    await influx.write([line.replace("open=10.0,", "")], retention_policy=ONE_SECOND)
+    asked = ([MARKET], MARKET, start, start + 60)
+    assert (await history.newest_table(*asked)).prices == {}
+    await influx.write([line], retention_policy=ONE_SECOND)
+    assert (await history.newest_table(*asked)).prices == {start: (10.0, 12.0, 9.0, 11.0)}
