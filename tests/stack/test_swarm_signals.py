@@ -33,9 +33,9 @@ STACK = SwarmStack(
     ("docker-compose.swarm.yml", "tests/stack/swarm-checker.yml", "tests/stack/swarm-signals.yml"),
     {**dict.fromkeys(NONE, 0), "strategy-runner": 0, "single": 0},
 )
-KILLS = 3
-FIRST_SIGNAL_S = 130
-SPREAD_S = 270
+KILLS = 2
+FIRST_SIGNAL_S = 100
+SPREAD_S = 180
 READY_WITHIN_S = 150.0
 
 

@@ -36,6 +36,9 @@ SETTLE_S = 20
 HOLD_S = 8
 FROZEN_S = 10
 FIRST_SIGNAL_S = 25
+REPLACED = 3
+UPDATE_S = 90
+PAUSE_S = 15
 
 
 @pytest.fixture
@@ -185,6 +188,56 @@ async def test_s10_fifty_kills_under_load_lose_and_double_nothing(
     print(f"takeover median={statistics.median(took):.2f} max={max(took):.2f} s")
     assert len(took) == 50
     assert max(took) <= TAKEOVER_S
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_s10_replacing_all_replicas_one_by_one_loses_and_doubles_nothing(
+    redis: Redis,
+    influx: InfluxClient,
+    own_redis: RedisServer,
+    environment: dict[str, str],
+    single: Replica,
+    tmp_path: Path,
+) -> None:
+    """As an update does: the new one is there and ready before an old one is asked to end."""
+    rng = random.Random(seed := random.SystemRandom().randrange(1 << 30))
+    print(f"seed={seed}")
+    folders = [tmp_path / f"replica{i}" for i in range(2 * REPLACED)]
+    made = [
+        Replica({**environment, "HEARTBEAT_DIR": str(folder)}, folder.with_suffix(".log"))
+        for folder in folders
+    ]
+
+    async def said_ready(*which: int) -> None:
+        async def said() -> bool:
+            return all((folders[i] / "strategy-runner.ready").exists() for i in which)
+
+        await until(said, 2 * READY_WITHIN_S)
+
+    async with (
+        Redis(port=own_redis.port) as other,
+        Stage(influx, tapes(rng, UPDATE_S, first_s=45), redis, other) as stage,
+    ):
+        try:
+            for process in (*made[:REPLACED], single):
+                process.start()
+            await said_ready(*range(REPLACED))
+            replaced = []
+            for i in range(REPLACED):
+                made[REPLACED + i].start()
+                await said_ready(REPLACED + i)
+                assert await asyncio.to_thread(made[i].stop) == 0
+                replaced.append(int(time.time()))
+                await asyncio.sleep(PAUSE_S)
+            signals = await same_as_single(stage, max(replaced[-1], stage.last_signal) + SETTLE_S)
+        finally:
+            for process in made:
+                process.kill()
+                print(process.tail())
+    print(f"signals={signals} replaced={replaced} last={stage.last_signal}")
+    assert signals >= len(BASES)
+    assert replaced[0] < stage.last_signal
 
 
 @pytest.mark.timeout(180)
