@@ -24,6 +24,7 @@ FILLING = {
     ("aggr-influx", MEMORY): "a group of files is opened each hour, for a day none is dropped",
     ("aggr-influx", DESCRIPTORS): "the same",
     ("redis", MEMORY): "histories of signals, fills and alerts grow to their length",
+    ("simulator", MEMORY): "its list of trades grows until it reaches back 25 hours",
     ("freqtrade", DESCRIPTORS): "up to five threads of its API open the database, each for good",
 }
 """What grows by design until it is full."""
