@@ -5,6 +5,7 @@
 #   unit         without servers            integration  with a real Redis, InfluxDB and freqtrade
 #   slow         those over a minute        stack        with a Docker engine, also over a minute;
 #   lint         ruff, mypy, shellcheck                  in one: -m "stack and not slow"
+#   coverage     unit and integration tests once more: which branches they go through
 # Integration tests run three at a time, those marked "alone" after them; -n 0 runs all one by one.
 set -euo pipefail
 
@@ -23,8 +24,9 @@ lint() {
     fi
 }
 
+pytest=(-m pytest)
 run() {
-    "$VENV_PYTHON" -m pytest -p scripts.no_skips "$@"
+    "$VENV_PYTHON" "${pytest[@]}" -p scripts.no_skips "$@"
 }
 
 # Runs tests of the gate; ran=yes if the options left any. A later stage runs despite a failure.
@@ -59,6 +61,26 @@ integration() {
     stage "${rest[@]}" -m "alone and not slow and not stack" "$@" -n 0
 }
 
+# Processes that tests start count too, except those that are killed. Fails under the bounds of
+# pyproject.toml; what handles money is to be gone through wholly.
+coverage() {
+    local money=(
+        'freqtrade/user_data/*' 'services/strategy/*' services/market/aggregate.py
+        aggr-server/aggr_server/{bars,sums,spool,segments}.py
+    )
+    pytest=(-m coverage run -m pytest)
+    COVERAGE_LIBRARY=$("$VENV_PYTHON" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
+    export COVERAGE_LIBRARY PYTHONPATH=$PYTHONPATH:$ROOT/tests/coverage
+    rm -rf .local/coverage
+    mkdir -p .local/coverage
+    unit "$@"
+    integration "$@"
+    "$VENV_PYTHON" -m coverage combine --quiet
+    "$VENV_PYTHON" -m coverage report || failed=1
+    "$VENV_PYTHON" -m coverage report --fail-under=100 --show-missing \
+        --include="$(IFS=, && echo "${money[*]}")" || failed=1
+}
+
 verdict() {
     [[ $ran == yes ]] || failed=5
     exit "$failed"
@@ -67,7 +89,7 @@ verdict() {
 part=${1:-all}
 shift $(($# > 0))
 case $part in
-all | unit | integration | slow | stack | lint) ;;
+all | unit | integration | coverage | slow | stack | lint) ;;
 *)
     sed -n '2,/^set/p' "${BASH_SOURCE[0]}" | grep '^#' | cut -c3- >&2
     exit 2
@@ -91,7 +113,7 @@ all)
     verdict
     ;;
 lint) lint ;;
-unit | integration)
+unit | integration | coverage)
     "$part" "$@"
     verdict
     ;;
