@@ -10,15 +10,16 @@ import os
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
-from freqtrade.persistence import init_db
+from freqtrade.persistence import Trade, init_db
 from redis import Redis
 
 from services.core import names
 from services.core.records import Signal
-from squeezeflow import rules
+from squeezeflow import ledger, rules
 from SqueezeFlowExecutor import SqueezeFlowExecutor
 
 PAIR = "BTC/USDT:USDT"
@@ -91,11 +92,37 @@ def answers(folder: Path, signal: Signal) -> dict[str, Any]:
     market.known = False
     found["entry on an unknown market"] = confirm(strategy, signal, tag)
     market.known = True
+    with Redis(port=int(os.environ["REDIS_PORT"])) as client:
+        refresh(signal)
+        client.set(names.EXECUTOR_LEASE, "another executor")
+        found["entry for another executor"] = confirm(strategy, signal, tag)
+        client.delete(names.EXECUTOR_LEASE)
     refresh(signal)
+    strategy.bot_loop_start(None)
     found["entry"] = confirm(strategy, signal, tag)
     found["entry again"] = confirm(strategy, signal, tag)
     strategy._link.close()
     found["entry once the link is closed"] = confirm(strategy, signal, tag)
+    return found
+
+
+def stops(folder: Path) -> dict[str, Any]:
+    """The stop of a trade that has no signal, as one entered by hand, and of one without a stop."""
+    strategy: Any = SqueezeFlowExecutor({**CONFIG, "user_data_dir": str(folder)})
+    strategy.dp, strategy.wallets = Market(), Wallets()
+    strategy.bot_start()
+    trade = Trade(
+        pair=PAIR, exchange="binance", open_rate=100.0, stake_amount=10.0, amount=0.3,
+        fee_open=0.0, fee_close=0.0, leverage=3.0, is_short=False, is_open=True,
+        enter_tag="force_entry",
+    )  # fmt: skip
+    Trade.session.add(trade)
+    Trade.commit()
+    strategy.order_filled(PAIR, trade, SimpleNamespace(ft_order_side="buy"), None)
+    found = {"stop by hand": strategy.custom_stoploss(PAIR, trade, None, 100.0, 0.0, True)}
+    ledger.keep_stop(trade, None)
+    found["no stop"] = strategy.custom_stoploss(PAIR, trade, None, 100.0, 0.0, True)
+    strategy._link.close()
     return found
 
 
@@ -115,7 +142,7 @@ def main(folder: Path, raw: str) -> None:
     signal = rules.decode(raw.encode())
     refresh(signal)
     found = {"signal read though the state is not": broken_look(folder, signal)}
-    print(json.dumps({**found, **answers(folder, signal)}))
+    print(json.dumps({**found, **answers(folder, signal), **stops(folder)}))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ question about an entry for a yes."""
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def answers(redis_port: int, tmp_path: Path) -> dict[str, Any]:
             ],
             env={
                 **bare(),
-                "PYTHONPATH": ":".join(map(str, PATHS)),
+                "PYTHONPATH": os.pathsep.join([*map(str, PATHS), os.environ.get("PYTHONPATH", "")]),
                 "REDIS_PORT": str(redis_port),
                 "FREQTRADE_RISK_FRAC": "0.05",
             },
@@ -47,6 +48,7 @@ def answers(redis_port: int, tmp_path: Path) -> dict[str, Any]:
 
 def test_what_fails_is_a_no_to_an_entry_and_hides_no_signal(answers: dict[str, Any]) -> None:
     assert answers.pop("stake") > 0
+    assert 0 < answers.pop("stop by hand") < 1
     assert answers == {
         "signal read though the state is not": True,
         "stake without a signal": 0.0,
@@ -55,7 +57,9 @@ def test_what_fails_is_a_no_to_an_entry_and_hides_no_signal(answers: dict[str, A
         "entry without a signal": False,
         "entry on another signal": False,
         "entry on an unknown market": False,
+        "entry for another executor": False,
         "entry": True,
         "entry again": False,
         "entry once the link is closed": False,
+        "no stop": None,
     }
