@@ -124,8 +124,10 @@ class Soak:
             self._clear()
         if (killed := self._killed) is None:
             return
+        # Asked first: what a service says of itself may be from before it was killed.
+        gone = self._stack.supervisor.processes()[killed.service].pid != killed.pid
         ill = {name: state for name, state in self._stack.states().items() if state != "healthy"}
-        if self._stack.supervisor.processes()[killed.service].pid == killed.pid:
+        if not gone:
             ill[killed.service] = "not started again"
         took_s = time.monotonic() - killed.at_s
         if not ill:
