@@ -33,9 +33,9 @@ STACK = SwarmStack(
     ("docker-compose.swarm.yml", "tests/stack/swarm-checker.yml", "tests/stack/swarm-signals.yml"),
     {**dict.fromkeys(NONE, 0), "strategy-runner": 0, "single": 0},
 )
-KILLS = 2
-FIRST_SIGNAL_S = 100
-SPREAD_S = 180
+KILLS = 4
+FIRST_SIGNAL_S = 90
+SPREAD_S = 240
 READY_WITHIN_S = 150.0
 
 
@@ -87,9 +87,11 @@ def test_s10_no_signal_is_lost_or_doubled_by_kills_and_a_rolling_update() -> Non
         said = playing.stdout.read()
     print(said)
     answer = json.loads(said.splitlines()[-1])
-    first_s, *_, last_s = answer["seconds"]
-    print(f"signals {first_s} to {last_s}, update from {update_s:.0f} on for {took_s:.0f} s")
-    assert first_s < update_s < last_s
+    before = sum(second < update_s for second in answer["seconds"])
+    after = sum(second > update_s + took_s for second in answer["seconds"])
+    during = len(answer["seconds"]) - before - after
+    print(f"signals: {before} during kills, {during} during the update, {after} after it")
+    assert during > 0
     assert answer["expected"]["ENTRY"] == answer["symbols"]
     assert answer["expected"]["EXIT"] == answer["symbols"]
     assert (answer["lost"], answer["other"], answer["doubled"]) == ([], [], [])
