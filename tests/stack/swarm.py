@@ -81,7 +81,7 @@ class SwarmStack:
     def forget(self) -> None:
         """Remove the volumes, and the containers which the engine has forgotten to remove."""
         if left := docker("ps", "-aq", "--filter", self._label()).split():
-            docker("rm", "--force", *left)
+            docker("rm", "--force", "--volumes", *left)
         if volumes := self.volumes():
             docker("volume", "rm", *volumes)
 
