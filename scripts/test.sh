@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Checks the project: ./scripts/test.sh [PART] [PYTEST OPTIONS]
-#   all          lint, unit and integration tests, in this order: what must pass before a change
-#                goes in (default)
+#   all          lint, unit and integration tests, and where a Docker engine answers those of the
+#                stack that are not slow, in this order: what must pass before a change goes in
+#                (default)
 #   unit         without servers            integration  with a real Redis, InfluxDB and freqtrade
 #   slow         those over a minute        stack        with a Docker engine, also over a minute;
 #   lint         ruff, mypy, shellcheck                  in one: -m "stack and not slow"
@@ -61,6 +62,14 @@ integration() {
     stage "${rest[@]}" -m "alone and not slow and not stack" "$@" -n 0
 }
 
+containers() {
+    if docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; then
+        stage -m "stack and not slow" "$@"
+    else
+        echo "No Docker engine answers: the tests of the stack in containers are left out." >&2
+    fi
+}
+
 # Processes that tests start count too, except those that are killed. Fails under the bounds of
 # pyproject.toml; what handles money is to be gone through wholly.
 coverage() {
@@ -110,6 +119,7 @@ all)
     lint
     unit "$@"
     ((failed)) || integration "$@"
+    ((failed)) || containers "$@"
     verdict
     ;;
 lint) lint ;;
