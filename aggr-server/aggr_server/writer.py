@@ -299,11 +299,22 @@ class Writer:
             f'SELECT from_s, to_s, market, reason FROM "{GAPS_MEASUREMENT}" '
             f"WHERE time > now() - {LOOK_BACK}"
         )
+        found = []
         for row in rows:
-            market, reason, from_s = row["market"], row["reason"], int(row["from_s"])
-            to_s = min(int(row["to_s"]), begun.get(market, 0))
-            if from_s < to_s and reason != FORCED_ORDERS_ONLY:
-                self._left_gaps.append(Gap(market, from_s, to_s, reason))
+            if (start_s := begun.get(row["market"])) is None:
+                continue
+            if row["from_s"] is None or row["to_s"] is None:
+                # The fields of a point do not become readable all at once.
+                raise InfluxUnavailable(f"a gap of {row['market']} is being written")
+            gap = Gap(
+                row["market"],
+                int(row["from_s"]),
+                min(int(row["to_s"]), start_s),
+                row["reason"],
+            )
+            if gap.from_s < gap.to_s and gap.reason != FORCED_ORDERS_ONLY:
+                found.append(gap)
+        self._left_gaps += found
 
 
 def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

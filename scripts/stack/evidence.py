@@ -117,7 +117,8 @@ class Evidence:
         return story
 
     def _published(self) -> Iterator[Signal]:
-        for key in self._redis.scan_iter(match=names.history("*"), count=1000):
+        # A scan may name a key twice.
+        for key in set(self._redis.scan_iter(match=names.history("*"), count=1000)):
             for data in cast(list[bytes], self._redis.lrange(key, 0, -1)):
                 yield msgspec.json.decode(data, type=Signal)
 

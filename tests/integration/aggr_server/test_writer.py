@@ -225,6 +225,21 @@ async def test_gaps_that_another_collector_has_left_are_taken_over(
     assert writer.take_left_gaps() == []
 
 
+async def test_a_gap_that_is_just_being_written_is_asked_for_again(
+    influx: InfluxClient, spool: Spool, now_s: int
+) -> None:
+    left = Gap("A:x", now_s - 50, now_s - 40, "disconnect")
+    half = gap_line(left).replace(f",to_s={left.to_s}i", "")
+    assert half != gap_line(left)
+    await influx.write([half])
+    writer = Writer(influx, spool)
+    writer.look_back(["A:x"], now_s)
+    assert not await writer.flush()
+    await influx.write([gap_line(left)])
+    assert await writer.flush()
+    assert writer.take_left_gaps() == [left]
+
+
 @pytest.fixture
 async def fragile(own_influx: InfluxServer) -> AsyncIterator[InfluxClient]:
     settings = InfluxSchemaSettings(influx_port=own_influx.port)
