@@ -117,7 +117,8 @@ class Cycle:
     def _details(self) -> dict[str, object]:
         traders = [t for t in self._desk.traders.values() if t.live]
         stages = self.stages.figures()
-        self._settled.look({s: trader.engine for s, trader in self._desk.traders.items()})
+        loaded = {s: t.engine for s, t in self._desk.traders.items() if t.live or t.standby}
+        self._settled.look(loaded)
         return {
             "states": {t.names.symbol: str(t.engine.state) for t in traders},
             "entries_allowed": not self._desk.portfolio.blocked,

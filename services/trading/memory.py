@@ -9,9 +9,9 @@ from collections.abc import Mapping
 class Settled:
     """What is loaded lives long; to look through it again and again takes long.
 
-    Whatever is put beyond the collector's reach must be looked through once more before what took
-    its place is: it would otherwise stay for good. That takes a quarter of a second with 100
-    symbols, so it waits until no more is replaced.
+    Whatever is put beyond the collector's reach must be looked through once more when something
+    else has taken its place: it would otherwise stay for good. That takes a quarter of a second
+    with 100 symbols, so it waits until no more is replaced.
     """
 
     def __init__(self) -> None:
@@ -26,6 +26,7 @@ class Settled:
             gc.unfreeze()
             gc.collect()
             gc.freeze()
-        elif found != self._seen and not replaced:
+        elif found.keys() - self._seen.keys() and not replaced:
             gc.freeze()
-        self._seen, self._replaced = found, replaced
+        self._seen |= found
+        self._replaced = replaced

@@ -32,7 +32,8 @@ def test_what_was_there_before_a_symbol_was_loaded_anew_is_given_back() -> None:
     settled, loaded = Settled(), {"A": Loaded(), "B": Loaded()}
     settled.look(loaded)
     for _ in range(3):
-        old = weakref.ref(loaded["A"])
+        old = weakref.ref(loaded.pop("A"))
+        settled.look(loaded)
         loaded["A"] = Loaded()
         settled.look(loaded)
         settled.look(loaded)
@@ -48,6 +49,7 @@ def test_while_symbols_are_being_loaded_nothing_is_looked_through(
     settled, loaded = Settled(), {"A": Loaded()}
     for name in "BCD":
         loaded[name] = Loaded()
+        settled.look(loaded)
         settled.look(loaded)
     for name in "ABC":
         loaded[name] = Loaded()
