@@ -32,6 +32,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(900), pytest.mark.usefixtur
 PROJECT = Project(ROOT, True, {"BIND_ADDRESS": BIND_ADDRESS})
 BACK_WITHIN_S = 60.0
 ROUNDS = 4
+MADE_AHEAD_S = 2
 ONE_SHOT = {"volume-init", "influx-init"}
 
 MINUTES = float(os.environ.get("KILL_MINUTES", "20"))
@@ -140,11 +141,18 @@ def kill_at_random(chance: random.Random, seconds: float) -> Counter[str]:
 
 
 class Strict(Evidence):
-    """Also about the seconds in which the exchanges were dead: they tell of those afterwards."""
+    """Also about the seconds in which the exchanges were dead: they tell of those afterwards.
+
+    Not about the last of them: the simulator makes them ahead when it starts again, and tells
+    nobody who is connected by then.
+    """
 
     def simulator(self, path: str) -> dict[str, Any]:
         page = super().simulator(path)
-        return {**page, "uncertain": []} if path.startswith("ledger") else page
+        if not path.startswith("ledger"):
+            return page
+        dead = set(page["uncertain"])
+        return {**page, "uncertain": sorted(s for s in dead if s + MADE_AHEAD_S not in dead)}
 
 
 @pytest.fixture
@@ -192,7 +200,7 @@ def test_i3_what_is_killed_at_random_is_back_in_time_and_nothing_is_lost_or_doub
         f"all fetched after {took_s:.0f} s; {audit.compared} bars compared, {audit.in_gaps} in "
         f"gaps, trades {audit.trades}; s in gaps: {dict(seconds_in_gaps(evidence, start, end))}"
     )
-    assert audit.mismatches == []
+    assert not audit.mismatches, audit.mismatches
     assert audit.compared > 10 * audit.in_gaps
 
     until(lambda: not problems(evidence), RECOVERED_WITHIN_S, lambda: problems(evidence))
