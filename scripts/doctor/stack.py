@@ -16,6 +16,7 @@ from scripts.doctor.site import Site, output
 from scripts.stack import sources
 from scripts.stack.layout import Layout
 from scripts.stack.running import StackError
+from services.core.labels import COMPOSE_FOLDER, COMPOSE_PROJECT, COMPOSE_SERVICE
 
 DEMO = "squeezeflow-demo"
 PROJECTS = ("squeezeflow", DEMO)
@@ -45,9 +46,8 @@ def is_demo(site: Site) -> bool:
     """Whether what runs is the demo, which needs no exchange."""
     if supervised(site):
         return bool((site.state() or {}).get("demo"))
-    label = "com.docker.compose.project"
     running = [c for c in containers(site) if c["State"]["Running"]]
-    return any(c["Config"]["Labels"].get(label) == DEMO for c in running)
+    return any(c["Config"]["Labels"].get(COMPOSE_PROJECT) == DEMO for c in running)
 
 
 def supervised(site: Site) -> bool:
@@ -66,14 +66,13 @@ def containers(site: Site) -> list[dict[str, Any]]:
     """What `docker inspect` tells of the containers made from this clone; none without engine."""
     found: list[dict[str, Any]] = []
     for project in PROJECTS:
-        label = f"label=com.docker.compose.project={project}"
+        label = f"label={COMPOSE_PROJECT}={project}"
         try:
             identities = output("docker", "ps", "-aq", "--no-trunc", "--filter", label).split()
             found += json.loads(output("docker", "inspect", *identities)) if identities else []
         except (OSError, ValueError):
             continue  # no engine, or one of them went away meanwhile
-    folder = "com.docker.compose.project.working_dir"
-    return [c for c in found if c["Config"]["Labels"].get(folder) == str(site.root)]
+    return [c for c in found if c["Config"]["Labels"].get(COMPOSE_FOLDER) == str(site.root)]
 
 
 def _native(site: Site) -> Iterator[Finding]:
@@ -120,7 +119,7 @@ def _judged(name: str, state: str, log: str, remedy: str) -> Finding:
 
 def _containers(site: Site) -> Iterator[Finding]:
     for container in containers(site):
-        name = container["Config"]["Labels"]["com.docker.compose.service"]
+        name = container["Config"]["Labels"][COMPOSE_SERVICE]
         state = verdict(container["State"])
         if state == "healthy":
             yield _group.ok(name, "healthy")

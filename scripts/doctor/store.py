@@ -11,6 +11,7 @@ from typing import Any
 from scripts.doctor.findings import Finding, Group
 from scripts.doctor.site import Site, output
 from scripts.doctor.stack import containers, supervised
+from services.core.labels import COMPOSE_PROJECT, COMPOSE_SERVICE
 
 MB = 10**6
 OLD_BACKUP_H = 26.0
@@ -30,7 +31,7 @@ def check(site: Site) -> Iterator[Finding]:
     if supervised(site) and site.packages:
         yield from _native_redis(site)
     running = {
-        c["Config"]["Labels"]["com.docker.compose.service"]: c["Id"]
+        c["Config"]["Labels"][COMPOSE_SERVICE]: c["Id"]
         for c in containers(site)
         if c["State"]["Running"]
     }
@@ -132,5 +133,6 @@ def _backup(site: Site) -> Iterator[Finding]:
 
 
 def _live_containers(site: Site) -> bool:
-    label = "com.docker.compose.project"
-    return any(c["Config"]["Labels"].get(label) == "squeezeflow" for c in containers(site))
+    return any(
+        c["Config"]["Labels"].get(COMPOSE_PROJECT) == "squeezeflow" for c in containers(site)
+    )

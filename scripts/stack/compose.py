@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.stack.running import StackError
+from services.core.labels import COMPOSE_FOLDER, COMPOSE_PROJECT, COMPOSE_SERVICE
 
 OLDEST_COMPOSE = (2, 24)
 LOG_LINES_SHOWN = 15
@@ -127,7 +128,7 @@ class Project:
         return {c.folder for c in self._all()} - {str(self.root)}
 
     def _all(self) -> list[Container]:
-        label = f"label=com.docker.compose.project={self.name}"
+        label = f"label={COMPOSE_PROJECT}={self.name}"
         while True:
             identities = docker("ps", "-aq", "--no-trunc", "--filter", label).split()
             if not identities:
@@ -207,10 +208,10 @@ def _container(document: dict[str, Any]) -> Container:
     return Container(
         identity=document["Id"],
         name=document["Name"].lstrip("/"),
-        service=document["Config"]["Labels"]["com.docker.compose.service"],
+        service=document["Config"]["Labels"][COMPOSE_SERVICE],
         state=state["Status"],
         health=state.get("Health", {}).get("Status", ""),
         exit_status=state["ExitCode"],
         pid=state["Pid"],
-        folder=document["Config"]["Labels"].get("com.docker.compose.project.working_dir", ""),
+        folder=document["Config"]["Labels"].get(COMPOSE_FOLDER, ""),
     )

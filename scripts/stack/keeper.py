@@ -25,6 +25,7 @@ from typing import Any
 from scripts.stack.compose import Project, docker
 from scripts.stack.environment import MARK
 from scripts.stack.running import StackError
+from services.core.labels import COMPOSE_FOLDER, COMPOSE_PROJECT
 
 KILLED = 128 + 9
 LEFT_S = 3.0
@@ -88,8 +89,8 @@ def look(filters: list[str], respected: set[str]) -> int:
 def keep(project: Project) -> None:
     """Look after each end of a container, and now and then, until there are none any more."""
     labels = {
-        "com.docker.compose.project": project.name,
-        "com.docker.compose.project.working_dir": str(project.root),
+        COMPOSE_PROJECT: project.name,
+        COMPOSE_FOLDER: str(project.root),
     }
     filters = [part for k, v in labels.items() for part in ("--filter", f"label={k}={v}")]
     events = ["docker", "events", "--filter", "event=die", *filters, "--format", "{{.ID}}"]

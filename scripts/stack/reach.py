@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-SERVICE_LABEL = "com.docker.compose.service"
+from services.core.labels import COMPOSE_SERVICE
+
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 PLACES = (
     ("redis", 6379, {"REDIS_HOST": "{host}", "REDIS_PORT": "{port}"}),
@@ -27,7 +28,7 @@ def settings(containers: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     running = [container for container in containers if container["State"]["Running"]]
     for service, inside, names in PLACES:
         for container in running:
-            if container["Config"]["Labels"].get(SERVICE_LABEL) != service:
+            if container["Config"]["Labels"].get(COMPOSE_SERVICE) != service:
                 continue
             for host, port in _ways(container["NetworkSettings"], inside):
                 found |= {n: text.format(host=host, port=port) for n, text in names.items()}

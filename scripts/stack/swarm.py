@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from scripts.stack.compose import docker
 from scripts.stack.running import StackError
+from services.core.labels import STACK_NAMESPACE, SWARM_SERVICE
 
-STACK_LABEL = "com.docker.stack.namespace"
-SERVICE_LABEL = "com.docker.swarm.service.name"
 COLLECTOR = "aggr-server"
 COLLECTORS = 2
 """How many there are unless AGGR_COLLECTORS says otherwise."""
@@ -16,7 +15,7 @@ def services(stack: str) -> list[str]:
     """Names of the stack's services, in front of each the stack's; none where no Swarm is."""
     try:
         listed = docker(
-            "service", "ls", "--format", "{{.Name}}", "--filter", f"label={STACK_LABEL}={stack}"
+            "service", "ls", "--format", "{{.Name}}", "--filter", f"label={STACK_NAMESPACE}={stack}"
         )
     except StackError:
         return []
@@ -25,12 +24,12 @@ def services(stack: str) -> list[str]:
 
 def ending(stack: str) -> bool:
     """Whether containers of the stack still run on this machine."""
-    return bool(docker("ps", "-q", "--filter", f"label={STACK_LABEL}={stack}").split())
+    return bool(docker("ps", "-q", "--filter", f"label={STACK_NAMESPACE}={stack}").split())
 
 
 def container(stack: str, service: str) -> str:
     """A running container of the service on this machine. Raises `StackError` if there is none."""
-    mark = f"label={SERVICE_LABEL}={stack}_{service}"
+    mark = f"label={SWARM_SERVICE}={stack}_{service}"
     found = docker("ps", "-q", "--no-trunc", "--filter", mark).split()
     if not found:
         raise StackError(

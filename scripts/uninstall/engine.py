@@ -12,12 +12,14 @@ from typing import Any
 from scripts.stack.compose import docker
 from scripts.stack.running import StackError
 from scripts.uninstall import positions
+from services.core.labels import (
+    COMPOSE_FOLDER,
+    COMPOSE_PROJECT,
+    COMPOSE_SERVICE,
+    STACK_NAMESPACE,
+)
 
 PROJECT = "squeezeflow"
-PROJECT_LABEL = "com.docker.compose.project"
-FOLDER_LABEL = "com.docker.compose.project.working_dir"
-SERVICE_LABEL = "com.docker.compose.service"
-SWARM_LABEL = "com.docker.stack.namespace"
 USER_DATA = "/freqtrade/user_data"
 TIMEOUT_S = 120.0
 _IMAGES = ("reference=squeezeflow/*", "reference=*/squeezeflow/*", "reference=*/*/squeezeflow/*")
@@ -47,7 +49,7 @@ class Holdings:
 def holdings(root: Path) -> Holdings:
     """Ask the engine. Raises `StackError`."""
     everything = [c for c in _inspected("ps", "-aq", "--no-trunc") if _ours(_labels(c))]
-    here = tuple(c for c in everything if _labels(c).get(FOLDER_LABEL) == str(root))
+    here = tuple(c for c in everything if _labels(c).get(COMPOSE_FOLDER) == str(root))
     return Holdings(
         containers=here,
         volumes=tuple(_volumes()),
@@ -57,13 +59,13 @@ def holdings(root: Path) -> Holdings:
             if _ours(network.get("Labels") or {})
         ),
         images=tuple(sorted(set(_images()))),
-        elsewhere=frozenset(_labels(c).get(FOLDER_LABEL, "?") for c in everything) - {str(root)},
+        elsewhere=frozenset(_labels(c).get(COMPOSE_FOLDER, "?") for c in everything) - {str(root)},
     )
 
 
 def require_no_swarm() -> None:
     """Raises `StackError` if the stack runs in a Swarm, which would start anew what is removed."""
-    mark = f"label={SWARM_LABEL}={PROJECT}"
+    mark = f"label={STACK_NAMESPACE}={PROJECT}"
     try:
         services = docker("service", "ls", "-q", "--filter", mark)
     except StackError:
@@ -73,7 +75,7 @@ def require_no_swarm() -> None:
 
 
 def _ours(labels: dict[str, str]) -> bool:
-    name = labels.get(PROJECT_LABEL) or labels.get(SWARM_LABEL, "")
+    name = labels.get(COMPOSE_PROJECT) or labels.get(STACK_NAMESPACE, "")
     return name == PROJECT or name.startswith(f"{PROJECT}-")
 
 
@@ -119,7 +121,7 @@ def open_positions(held: Holdings) -> list[str]:
     """Pairs of trades with real money. Raises `StackError` if that cannot be known."""
     for container in held.containers:
         labels = _labels(container)
-        real = labels[PROJECT_LABEL] == PROJECT and labels.get(SERVICE_LABEL) == "freqtrade"
+        real = labels[COMPOSE_PROJECT] == PROJECT and labels.get(COMPOSE_SERVICE) == "freqtrade"
         if real and container["State"]["Running"]:
             return _asked("exec", "-i", container["Id"], "python3", "-", USER_DATA)
     name = f"{PROJECT}_freqtrade_data"

@@ -11,15 +11,17 @@ import requests
 from docker.api import APIClient
 from docker.errors import DockerException, NotFound
 
+from services.core.labels import (
+    COMPOSE_NUMBER,
+    COMPOSE_PROJECT,
+    COMPOSE_SERVICE,
+    STACK_NAMESPACE,
+    SWARM_SERVICE,
+)
 from services.monitor.usage import SourceError, Usage
 
 TIMEOUT_S = 10
 THREADS = 4
-COMPOSE_PROJECT = "com.docker.compose.project"
-COMPOSE_SERVICE = "com.docker.compose.service"
-COMPOSE_NUMBER = "com.docker.compose.container-number"
-STACK_NAMESPACE = "com.docker.stack.namespace"
-SWARM_SERVICE = "com.docker.swarm.service.name"
 DEFAULT_PROJECT = "squeezeflow"
 
 Json = Mapping[str, Any]

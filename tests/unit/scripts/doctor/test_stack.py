@@ -11,6 +11,7 @@ import pytest
 from scripts.doctor import stack
 from scripts.doctor.site import Site
 from scripts.stack import native
+from tests.programs import program
 
 OLD = time.time() - 2 * stack.RECENT_S
 
@@ -50,17 +51,15 @@ def test_a_container_is_judged_by_its_state(state: dict[str, Any], verdict: str)
 def fake_docker(folder: Path, containers: list[dict[str, Any]], log: str) -> None:
     (folder / "inspected").write_text(json.dumps(containers))
     (folder / "logged").write_text(log)
-    command = folder / "docker"
-    command.write_text(
-        "#!/bin/sh\n"
+    program(
+        folder / "docker",
         f'case "$1 $5" in\n'
         '"ps label=com.docker.compose.project=squeezeflow") echo one;;\n'
         "ps*) ;;\n"
         f"inspect*) cat {folder}/inspected;;\n"
         f"logs*) cat {folder}/logged >&2;;\n"
-        "esac\n"
+        "esac",
     )
-    command.chmod(0o755)
 
 
 def test_an_unhealthy_container_is_told_with_its_last_error(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scripts.stack import reach
+from services.core.labels import COMPOSE_SERVICE
 
 
 def container(
@@ -14,7 +15,7 @@ def container(
     places = [{"HostIp": published[0], "HostPort": published[1]}] if published else None
     return {
         "State": {"Running": True},
-        "Config": {"Labels": {reach.SERVICE_LABEL: service}},
+        "Config": {"Labels": {COMPOSE_SERVICE: service}},
         "NetworkSettings": {
             "Ports": {f"{inside}/tcp": places},
             "Networks": {"none": {"IPAddress": ""}, "aggr_backend": {"IPAddress": address}},

@@ -12,8 +12,9 @@ import pytest
 
 from scripts.uninstall import __main__ as uninstall
 from scripts.uninstall import positions
+from tests.programs import program
 
-FAKE = """#!/bin/sh
+FAKE = """\
 cd {folder}
 case "$1 $2" in
 "info "*) ;;
@@ -49,10 +50,7 @@ class Machine:
         (self.root / "backups/notes.txt").write_text("mine")
         (self.root / ".env").write_text("PORT=3000\n")
         (self.root / "secrets/redis_password").write_text("x")
-        self._bin.mkdir()
-        command = self._bin / "docker"
-        command.write_text(FAKE.format(folder=self._bin))
-        command.chmod(0o755)
+        program(self._bin / "docker", FAKE.format(folder=self._bin))
         self.hold()
 
     def hold(self, **changes: Any) -> None:
