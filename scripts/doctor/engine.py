@@ -12,7 +12,9 @@ from typing import Any
 from scripts.doctor import machine
 from scripts.doctor.findings import Finding, Group
 from scripts.doctor.site import Site, output
+from scripts.stack import networks
 from scripts.stack.compose import OLDEST_COMPOSE, Project
+from scripts.stack.running import StackError
 
 OLDEST_ENGINE = (20, 10)
 DRIVERS = ("overlay2", "overlayfs", "btrfs", "zfs")
@@ -45,7 +47,7 @@ def check(site: Site) -> Iterator[Finding]:
     compose = _compose()
     yield compose
     if compose.state == "ok":
-        yield _files(site)
+        yield from _files(site)
     yield from _daemon(info, _read(DAEMON_FILE))
     if folder := info.get("DockerRootDir"):
         yield machine.disk(_group, folder, machine.existing(Path(folder)))
@@ -85,21 +87,36 @@ def _compose() -> Finding:
     return _group.ok("compose", version)
 
 
-def _files(site: Site) -> Finding:
-    """The Compose files that would be used, and whether the machine holds what they allow."""
+def _files(site: Site) -> Iterator[Finding]:
+    """The Compose files that would be used, and whether machine and engine hold what they ask."""
     project = Project(site.root, demo=False, environ={})
     try:
         config = json.loads(
             output(*project.command("config", "--format", "json"), folder=site.root)
         )
     except (OSError, ValueError) as error:
-        return _group.fail("files", str(error), "correct COMPOSE_FILE, .env or the file it names")
+        yield _group.fail("files", str(error), "correct COMPOSE_FILE, .env or the file it names")
+        return
     limits = sum(_limit(service) for service in config["services"].values())
     total, _ = machine.memory()
     found = f"limits of {limits / machine.GB:.1f} GB of memory"
     if limits > total:
-        return _group.note("files", f"{found}, more than there is: enough for few symbols")
-    return _group.ok("files", found)
+        yield _group.note("files", f"{found}, more than there is: enough for few symbols")
+    else:
+        yield _group.ok("files", found)
+    yield _networks(site, config)
+
+
+def _networks(site: Site, config: Mapping[str, Any]) -> Finding:
+    own = {Project(site.root, demo, {}).name for demo in (True, False)}
+    try:
+        found = networks.in_the_way(config, own)
+    except StackError as error:
+        return _group.fail("networks", str(error), "correct .env, or restart the Docker engine")
+    if found:
+        taken = f"addresses of the stack's are taken by {', '.join(found)}"
+        return _group.fail("networks", taken, networks.REMEDY)
+    return _group.ok("networks", "addresses are free")
 
 
 def _limit(service: Mapping[str, Any]) -> int:

@@ -14,7 +14,16 @@ from typing import Any
 import psutil
 
 from aggr_server.env import load
-from scripts.stack import backup_folder, compose, dotenv, images, keeper, ports, secret_files
+from scripts.stack import (
+    backup_folder,
+    compose,
+    dotenv,
+    images,
+    keeper,
+    networks,
+    ports,
+    secret_files,
+)
 from scripts.stack.compose import Container, Project
 from scripts.stack.environment import reachable, simulator_url
 from scripts.stack.progress import Progress
@@ -166,6 +175,7 @@ def up(options: Options, progress: Progress) -> Started:
     present = stack.project.containers()
     if not present:
         ports.require_free(needs(config))
+        networks.require_free(config, stack.project.name)
     images.ensure(stack.project, progress)
     began = time.monotonic()
     try:

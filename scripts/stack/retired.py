@@ -9,6 +9,7 @@ RETIRED = {
     "ALERT_DISK_PERCENT": f"disk_nearly_full and disk_full {_RULES} ALERT_RULES",
     "ALERT_DOWN_S": f"for_s in service_down {_RULES} ALERT_RULES",
     "ALERT_START_S": f"for_s in service_not_started {_RULES} ALERT_RULES",
+    "SQUEEZEFLOW_SUBNET": "SQUEEZEFLOW_SUBNET_PREFIX, its first two numbers",
 }
 """Name -> what took its place."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import json
 import subprocess
 from typing import Any
@@ -54,6 +55,17 @@ def test_combination_is_valid_publishes_on_loopback_and_fits_the_host(
         memory += replicas * int(deploy["resources"]["limits"]["memory"])
     assert cpus <= 8
     assert memory <= 16 * 2**30
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS)
+def test_no_network_can_be_given_the_addresses_of_another(combination: tuple[str, ...]) -> None:
+    networks = config(*files(combination))["networks"].values()
+    subnets = [
+        ipaddress.IPv4Network(one["subnet"]) for each in networks for one in each["ipam"]["config"]
+    ]
+    assert len(subnets) == len(networks) > 1
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(subnets, 2))
+    assert all(each.subnet_of(ipaddress.IPv4Network("172.20.0.0/16")) for each in subnets)
 
 
 def test_development_reads_the_sources_and_takes_its_time() -> None:

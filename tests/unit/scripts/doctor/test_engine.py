@@ -11,6 +11,7 @@ import pytest
 from scripts.doctor import engine, machine
 from scripts.doctor.findings import Finding
 from scripts.doctor.site import Site
+from tests.programs import program
 
 INFO = {
     "ServerVersion": "28.2.2",
@@ -27,7 +28,7 @@ CONFIG = """{"services": {
     "redis": {"deploy": {"resources": {"limits": {"memory": "1000000000"}}}},
     "runner": {"deploy": {"replicas": 2, "resources": {"limits": {"memory": "500000000"}}}},
     "page": {}
-}}"""
+}, "networks": {"out": {"ipam": {"config": [{"subnet": "172.20.0.0/18"}]}}}}"""
 DAEMON = {"log-opts": {"max-size": "10m"}}
 
 
@@ -42,6 +43,7 @@ def examined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         compose: str = "2.39.1",
         daemon: object = DAEMON,
         config: str = CONFIG,
+        subnet: str = "172.17.0.0/16",
     ) -> dict[str, Finding]:
         said = json.dumps(info) if isinstance(info, dict) else ""
         (tmp_path / "info").write_text(said)
@@ -50,14 +52,16 @@ def examined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             daemon if isinstance(daemon, str) else json.dumps(daemon)
         )
         (tmp_path / "config").write_text(config)
-        command = tmp_path / "docker"
-        command.write_text(
-            "#!/bin/sh\n"
+        network = [{"Name": "shop_default", "IPAM": {"Config": [{"Subnet": subnet}]}}]
+        (tmp_path / "network").write_text(json.dumps(network))
+        program(
+            tmp_path / "docker",
             f'if [ "$2" = --project-directory ]; then exec cat {tmp_path}/config; fi\n'
+            f'if [ "$1 $2" = "network ls" ]; then echo 1; exit; fi\n'
+            f'if [ "$1" = network ]; then exec cat {tmp_path}/network; fi\n'
             f'if [ "$1" = compose ]; then {f"echo {compose}" if compose else "exit 1"}; exit; fi\n'
-            f"cat {tmp_path}/reason >&2; test -s {tmp_path}/info && cat {tmp_path}/info\n"
+            f"cat {tmp_path}/reason >&2; test -s {tmp_path}/info && cat {tmp_path}/info",
         )
-        command.chmod(0o755)
         return {f.name: f for f in engine.check(Site(tmp_path))}
 
     return look
@@ -136,6 +140,13 @@ def test_all_limits_together_are_held_against_the_memory_there_is(
     found = examined(INFO)["files"]
     assert found.state == state
     assert "2.0 GB" in found.found
+
+
+def test_a_network_that_has_addresses_of_the_stacks_is_named(examined: Any) -> None:
+    found = examined(INFO, subnet="172.20.0.0/16")["networks"]
+    assert found.state == "fail"
+    assert "shop_default (172.20.0.0/16)" in found.found
+    assert "SQUEEZEFLOW_SUBNET_PREFIX" in found.remedy
 
 
 def test_compose_files_that_cannot_be_read_fail(examined: Any) -> None:

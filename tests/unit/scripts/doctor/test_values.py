@@ -43,7 +43,7 @@ def test_a_retired_setting_is_told_with_what_took_its_place(root: Path, name: st
     (found,) = wrong(root, **{name: "1"})
     assert found.state == "warn"
     assert name in found.found
-    assert "rules.toml" in found.remedy
+    assert retired.RETIRED[name] in found.remedy
     assert "delete the line" in found.remedy
 
 
