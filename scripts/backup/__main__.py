@@ -81,9 +81,9 @@ def _of_stack(stack: str) -> tuple[Source, Mapping[str, str] | None, bool]:
 
 
 def _running() -> tuple[Source, Mapping[str, str], bool]:
-    """What runs, its settings, and whether it is the demo, which must not push out real backups."""
+    """What runs, its settings, and whether it is a demo whose settings do not name its folder."""
     if stack := native.running(ROOT):
-        return NativeSource(ROOT, stack.environ, jobs.influxd(ROOT)), stack.environ, stack.demo
+        return NativeSource(ROOT, stack.environ, jobs.influxd(ROOT)), stack.environ, False
     if engine_answers() and (inside := containers.running(ROOT)):
         database = inside.environ.get("INFLUX_DATABASE") or "significant_trades"
         return ContainerSource(inside.project, database), inside.environ, inside.demo

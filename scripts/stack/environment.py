@@ -30,7 +30,7 @@ def build(layout: Layout, given: Mapping[str, str], settings: StackSettings) -> 
     environ = {k: v for k, v in given.items() if k not in _NOT_PASSED_ON}
     for key, value in _defaults(layout, settings).items():
         environ.setdefault(key, value)
-    return environ | _fixed(layout) | (_demo(layout, settings) if layout.demo else {})
+    return environ | _fixed(layout) | (_demo(layout, settings, given) if layout.demo else {})
 
 
 def _defaults(layout: Layout, settings: StackSettings) -> dict[str, str]:
@@ -60,7 +60,7 @@ def _fixed(layout: Layout) -> dict[str, str]:
     }
 
 
-def _demo(layout: Layout, settings: StackSettings) -> dict[str, str]:
+def _demo(layout: Layout, settings: StackSettings, given: Mapping[str, str]) -> dict[str, str]:
     """Whatever `.env` says: the demo trades simulated markets with simulated money."""
     gateway = simulator_url(settings)
     return {
@@ -78,6 +78,8 @@ def _demo(layout: Layout, settings: StackSettings) -> dict[str, str]:
         "FREQTRADE_DATA_DIR": str(layout.data / "freqtrade"),
         "AGGR_DATA_DIR": str(layout.data / "aggr-server"),
         "FREQTRADE_CONFIG": "",
+        # Apart from the real ones, which they must not push out.
+        "BACKUP_DIR": f"{given.get('BACKUP_DIR') or 'backups'}/demo",
         "SIMULATOR_DIR": str(layout.data / "simulator"),
         "AGGR_SYMBOLS": "BTC,ETH",
         "AGGR_EXCHANGES": "BINANCE,BINANCE_FUTURES,BYBIT,COINBASE,OKEX",

@@ -221,6 +221,8 @@ def test_networks_are_by_role(name: str) -> None:
     if name == "scratch":
         # Nor does one have a fixed name, which would be that of the running stack.
         assert all(network["internal"] for network in networks.values())
+        # Nor fixed addresses, for the same reason.
+        assert not any(network["ipam"] for network in networks.values())
         assert not {"squeezeflow_network", "aggr_backend", "squeezeflow_ui"} & {
             network["name"] for network in networks.values()
         }

@@ -8,46 +8,17 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.integration.scripts.conftest import OFF_MS
 from tests.integration.servers import free_port
+from tests.programs import program
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = ("aggr-server", "services", "scripts", "freqtrade", ".env.example", "docker-compose.yml")
 PORTS = ("REDIS_PORT", "INFLUX_PORT", "INFLUX_RPC_PORT", "PORT", "FREQTRADE_PORT", "HEALTH_PORT")
-REFUSED = {"api.binance.com": 451, "api.bybit.com": 403, "api.exchange.coinbase.com": 500}
-OFF_MS = 5000
-
-
-class Exchanges(BaseHTTPRequestHandler):
-    """All of them behind one gateway; some refuse, and their clocks are `OFF_MS` behind ours."""
-
-    def do_GET(self) -> None:
-        host = self.path.split("/")[1]
-        status = REFUSED.get(host, 200)
-        body = json.dumps({"serverTime": time.time_ns() // 1_000_000 - OFF_MS}).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Not in the tests' output."""
-
-
-@pytest.fixture
-def gateway() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Exchanges) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 @pytest.fixture
@@ -60,9 +31,7 @@ def clone(short_path: Path) -> Path:
     (root / "scripts").unlink()
     shutil.copytree(ROOT / "scripts", root / "scripts", ignore=shutil.ignore_patterns("*.pyc"))
     (root / ".env").write_text("".join(f"{name}={free_port()}\n" for name in PORTS))
-    (short_path / "bin").mkdir()
-    (short_path / "bin" / "docker").write_text("#!/bin/sh\nexit 1\n")
-    (short_path / "bin" / "docker").chmod(0o755)
+    program(short_path / "bin" / "docker", "exit 1")
     return root
 
 

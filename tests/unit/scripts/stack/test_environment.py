@@ -68,3 +68,9 @@ def test_secrets_given_directly_win_over_the_files() -> None:
     environ = _build(demo=False, REDIS_PASSWORD="own")
     assert environ["REDIS_PASSWORD"] == "own"
     assert environ["REDIS_PASSWORD_FILE"] == "/sf/secrets/redis_password"
+
+
+def test_backups_of_a_demo_push_out_no_real_ones() -> None:
+    assert _build(demo=True)["BACKUP_DIR"] == "backups/demo"
+    assert _build(demo=True, BACKUP_DIR="/far")["BACKUP_DIR"] == "/far/demo"
+    assert _build(demo=False, BACKUP_DIR="/far")["BACKUP_DIR"] == "/far"
