@@ -70,6 +70,8 @@ class Live:
 
     async def _serve(self, socket: web.WebSocketResponse, viewer: Viewer) -> None:
         viewer.tell(msgspec.json.encode(self._hello()))
+        # Before anything is read: what nobody saw is forgotten when the first one comes.
+        self._audience.join(viewer)
         tasks = [
             asyncio.create_task(part)
             for part in (
@@ -78,7 +80,6 @@ class Live:
                 self._guard(viewer),
             )
         ]
-        self._audience.join(viewer)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:

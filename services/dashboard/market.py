@@ -64,7 +64,10 @@ class MarketBlocks:
         self._news.set()
 
     def watched(self, symbol: str) -> None:
-        """Somebody begins to watch it."""
+        """Somebody begins to watch it, and does not wait for the next second."""
+        bars = self._hub.symbols[symbol]
+        if bars.ring.end:
+            bars.changed.add(bars.ring.end - 1)
         self._venues_due.pop(symbol, None)
         self._venues_old.add(symbol)
         self._news.set()

@@ -94,7 +94,8 @@ class Flow(msgspec.Struct, frozen=True):
 
 
 class Second(Message, frozen=True, kw_only=True, tag="second"):
-    """A closed second of the watched symbol; a later message with the same `t` replaces it.
+    """A closed second of the watched symbol; a later message with the same `t` replaces it. The
+    newest is sent after `Watch`.
 
     `bar`: open, high, low, close of the reference market, None if it did not trade in it. Flows are
     rounded to cents.

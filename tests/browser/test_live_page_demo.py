@@ -27,6 +27,7 @@ from tests.browser.browser import Tab
 from tests.browser.test_live_page_states import figures
 from tests.integration.clones import clone_into
 from tests.integration.servers import free_port
+from tests.operator.place import PORTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -37,10 +38,6 @@ SQUEEZE_S = 600.0
 PHASES = ("Reset", "Entry ready", "In position", "Closing", "Cooldown")
 """What the first squeeze goes through; its divergence is in the hours before the start."""
 
-PORTS = (
-    "PORT", "REDIS_PORT", "INFLUX_PORT", "INFLUX_RPC_PORT",
-    "FREQTRADE_PORT", "HEALTH_PORT", "SIMULATOR_PORT",
-)  # fmt: skip
 SHOWN = "document.querySelector('[data-figure=\"{}\"]') !== null"
 SEEN = """(() => {
   const value = (name) => document.querySelector(`[data-figure="${name}"]`)?.dataset.value ?? "";

@@ -157,8 +157,11 @@ async def test_a_lost_connection_is_told_and_what_was_missed_is_fetched(
     t = await opened(desktop, stage)
     asked = len(stage.asked)
     await stage.drop()
-    await desktop.until("document.querySelector('#link').dataset.state === 'lost'")
-    await desktop.until("document.querySelector('#notices').innerText.includes('No connection')")
+    await desktop.until(
+        "document.querySelector('#link').dataset.state === 'lost'"
+        " && document.querySelector('#notices').innerText.includes('No connection')"
+        " && document.title.startsWith('(no data)')"
+    )
     await stage.watching.wait()
     await stage.say(said.second(t + 5))
     await desktop.until("document.querySelector('#notices').innerText === ''")

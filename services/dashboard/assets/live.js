@@ -67,6 +67,7 @@ const HANDLERS = {
   revised({ symbol }) { if (symbol === page.symbol) picture.again(); },
   second(message) {
     note("second", (message.t + 1) * 1000);
+    drawHead();
     picture.second(message);
   },
   board({ rows }) {
@@ -137,6 +138,10 @@ function changeState(state, why = "") {
 
 function drawBoard() {
   board.update(page.rows, page.symbol);
+  drawHead();
+}
+
+function drawHead() {
   const row = page.rows.find(({ symbol }) => symbol === page.symbol);
   headline(row, page.symbol);
   const live = page.open && (ageMs("second") ?? Infinity) < 15_000;
@@ -175,8 +180,7 @@ function tick() {
   tickAges();
   showVenuesAge();
   notices();
-  const row = page.rows.find(({ symbol }) => symbol === page.symbol);
-  headline(row, page.symbol);
+  drawHead();
 }
 
 function show(tab) {

@@ -21,8 +21,10 @@ from aggr_server.wire import CHANNEL, MARKETS_KEY, Bar, ClosedSecond, Market, en
 from tests.bench.paging.market import markets
 from tests.integration.monitor.support import service_env
 from tests.integration.servers import free_port
+from tests.waiting import within
 
 WAIT_S = 30.0
+eventually = within(WAIT_S)
 REFERENCE = "BINANCE_FUTURES:btcusdt"
 KIND = {market.market: str(market.kind) for market in markets("BTC")}
 

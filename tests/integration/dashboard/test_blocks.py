@@ -24,6 +24,7 @@ from services.core.records import (
 from services.core.views import View, Views, Wait
 from tests.integration.dashboard.rig import Browser, heard, page
 from tests.integration.trading.freqtrade_double import FreqtradeDouble, trade
+from tests.signals import entry_fields
 
 
 def now_ms() -> int:
@@ -32,13 +33,12 @@ def now_ms() -> int:
 
 def entry(signal_id: str, ts_ms: int, symbol: str = "BTCUSDT") -> Signal:
     return Signal(
-        event="ENTRY", signal_id=signal_id, setup_id="s", timestamp="", ts_ms=ts_ms,
-        refreshed_ms=ts_ms, valid_until_ms=ts_ms + 5000, symbol=symbol, base_symbol=symbol[:3],
-        pair=f"{symbol[:3]}/USDT:USDT", action="LONG", score=6.5,
-        score_breakdown={"absorption_candle": 2.5}, position_size_factor=1.0, leverage=3,
-        entry_price=100.0, invalidation_price=99.0, max_deviation=0.002, stop_price=98.0, ttl=5,
-        confidence=0.65, reset_type="A", context={}, oi={}, cvd={}, coverage=0.9,
-        reasoning="spot bought", mode="paper",
+        **entry_fields(
+            ts_ms, signal_id=signal_id, symbol=symbol, base_symbol=symbol[:3],
+            pair=f"{symbol[:3]}/USDT:USDT", valid_until_ms=ts_ms + 5000,
+            score_breakdown={"absorption_candle": 2.5}, max_deviation=0.002, stop_price=98.0,
+            confidence=0.65, coverage=0.9, reasoning="spot bought",
+        )
     )  # fmt: skip
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -17,7 +16,7 @@ from aggr_server.wire import CHANNEL, MARKETS_KEY
 from services.core.outage import Outage
 from services.dashboard.hub import Hub
 from tests.bench.paging.market import Coin, markets
-from tests.integration.dashboard.rig import WAIT_S, Feed, heard, now_s, sums
+from tests.integration.dashboard.rig import Feed, eventually, heard, now_s, sums
 
 KNOWN = {market.market: market for market in markets("BTC")}
 
@@ -51,13 +50,6 @@ async def running(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not done():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
-
-
 async def list_markets(redis: Redis, *names: str) -> None:
     for name in names:
         await redis.hset(MARKETS_KEY, name, msgspec.json.encode(KNOWN[name]))
@@ -70,7 +62,7 @@ async def test_bars_of_a_market_listed_later_are_read_back(
     await list_markets(redis, *(name for name in KNOWN if name != late))
     async with running(redis, listening, influx, "BINANCE_FUTURES") as hub:
         btc = hub.symbols["BTCUSDT"]
-        await until(lambda: bool(btc.reference))
+        await eventually(lambda: bool(btc.reference))
         await heard(redis, CHANNEL, 1)
         coin, t = Coin("BTC", 1), now_s()
         bars = coin.second(t)
@@ -79,11 +71,11 @@ async def test_bars_of_a_market_listed_later_are_read_back(
         await feed.write(bars)
         await feed.publish(t, bars)
         known = sums(bar for bar in bars if bar.market != late)["perp"]
-        await until(lambda: btc.ring.end > t and btc.ring.at(t)[5] == pytest.approx(known))
+        await eventually(lambda: btc.ring.end > t and btc.ring.at(t)[5] == pytest.approx(known))
 
         await list_markets(redis, late)
 
-        await until(lambda: bool(btc.ring.at(t)[5] == pytest.approx(sums(bars)["perp"])))
+        await eventually(lambda: bool(btc.ring.at(t)[5] == pytest.approx(sums(bars)["perp"])))
 
 
 async def test_where_the_execution_exchange_lists_none_the_busiest_perpetual_is_shown(
@@ -98,7 +90,7 @@ async def test_where_the_execution_exchange_lists_none_the_busiest_perpetual_is_
     await feed.write(bars)
     async with running(redis, listening, influx, "KUCOIN_FUTURES") as hub:
         btc = hub.symbols["BTCUSDT"]
-        await until(lambda: btc.reference == "OKEX:btcusdt")
+        await eventually(lambda: btc.reference == "OKEX:btcusdt")
         closes = {bar.time: bar.close for bar in bars if bar.market == btc.reference}
         newest = max(closes)
-        await until(lambda: btc.ring.close_at(newest) == (closes[newest], newest))
+        await eventually(lambda: btc.ring.close_at(newest) == (closes[newest], newest))

@@ -113,6 +113,21 @@ async def test_seconds_amendments_and_further_collectors_reach_the_page(
         assert found == pytest.approx(expected, abs=0.02)
 
 
+async def test_whoever_begins_to_watch_is_told_the_newest_second_at_once(
+    feed: Feed, past_second: int, connection_env: dict[str, str], tmp_path: Path
+) -> None:
+    await feed.list_markets()
+    async with page(connection_env, tmp_path) as running:
+        bars = full(now_s() - 1)
+        async with running.browser() as browser:
+            await ready(feed, browser)
+            await feed.publish(bars[0].time, bars)
+            await says(browser, bars[0].time, bars)
+            # Nothing is closed after it.
+            async with running.browser() as later:
+                await says(later, bars[0].time, bars)
+
+
 async def test_seconds_that_were_not_heard_are_read_back(
     feed: Feed, past_second: int, connection_env: dict[str, str], tmp_path: Path
 ) -> None:

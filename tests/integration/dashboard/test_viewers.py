@@ -7,8 +7,7 @@ import re
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from services.dashboard import live as module
 from services.dashboard.audience import Audience
 from services.dashboard.live import Live
 from services.dashboard.protocol import Close, Hello, Trouble
-from tests.integration.dashboard.rig import WAIT_S, Browser, page
+from tests.integration.dashboard.rig import Browser, eventually, page
 from tests.integration.monitor.support import service_env
 from tests.integration.servers import free_port
 
@@ -123,13 +122,6 @@ async def looking(server: TestServer) -> AsyncIterator[Browser]:
         yield Browser(websocket)
 
 
-async def until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not done():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
-
-
 def trouble(number: int, size: int) -> Trouble:
     return Trouble(ts_ms=number, problems={"Redis": f"{number}" + "x" * size})
 
@@ -145,7 +137,7 @@ async def test_a_viewer_that_does_not_read_is_cut_off_and_the_others_go_on(
         with socket.create_connection(("127.0.0.1", server.port or 0)) as slow:
             slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             slow.sendall(_handshake(server.port or 0) + _frame(b'{"symbol":"BTCUSDT"}'))
-            await until(lambda: sum(1 for v in audience._viewers if v.symbol) == 2)
+            await eventually(lambda: sum(1 for v in audience._viewers if v.symbol) == 2)
             async with asyncio.timeout(30):
                 for number in range(400):
                     audience.show(trouble(number, 200_000))
@@ -178,7 +170,7 @@ async def test_no_more_than_so_many_look_at_once(monkeypatch: pytest.MonkeyPatch
         async with looking(server) as third:
             assert await third.closed() == Close.TOO_MANY
         await two.socket.close()
-        await until(lambda: len(audience) == 1)
+        await eventually(lambda: len(audience) == 1)
         async with looking(server) as third:
             assert (await third.next())["type"] == "hello"
 

@@ -8,19 +8,15 @@ import pytest
 
 from services.core.records import Signal
 from services.dashboard.signals import _status, _stored_row, row_of
+from tests.signals import entry_fields
 
 
 def signal(**fields: Any) -> Signal:
-    given: dict[str, Any] = {
-        "event": "ENTRY", "signal_id": "a", "setup_id": "s", "timestamp": "", "ts_ms": 5,
-        "refreshed_ms": 6, "valid_until_ms": 7, "symbol": "BTCUSDT", "base_symbol": "BTC",
-        "pair": "BTC/USDT:USDT", "action": "LONG", "score": 6.5,
-        "score_breakdown": {"absorption_candle": 2.5}, "position_size_factor": 1.0, "leverage": 3,
-        "entry_price": 100.0, "invalidation_price": 99.0, "max_deviation": 0.002,
-        "stop_price": None, "ttl": 5, "confidence": 0.65, "reset_type": "A", "context": {},
-        "oi": {}, "cvd": {}, "coverage": 0.9, "reasoning": "why", "mode": "paper",
-    }  # fmt: skip
-    return Signal(**{**given, **fields})
+    given = entry_fields(
+        5, signal_id="a", refreshed_ms=6, valid_until_ms=7, max_deviation=0.002, stop_price=None,
+        score_breakdown={"absorption_candle": 2.5}, confidence=0.65, coverage=0.9, reasoning="why",
+    )  # fmt: skip
+    return Signal(**given | fields)
 
 
 def test_an_entry_has_what_became_of_it() -> None:
