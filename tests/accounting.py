@@ -11,6 +11,16 @@ from scripts.stack.evidence import Evidence, Story
 from tests.exactness.verdict import lasting_gaps
 
 
+def stored_bars(evidence: Evidence, end_s: int) -> set[tuple[str, int]]:
+    """Market and time, ms, UTC, of every one-second bar that is stored of before `end_s`."""
+    base = wire.TIMEFRAMES[0]
+    rows = evidence.influx(
+        f'SELECT close FROM "{base.retention_policy}"."{base.measurement}" '
+        f"WHERE time < {end_s}s GROUP BY market"
+    )
+    return {(row["market"], row["time"]) for row in rows}
+
+
 def gaps_without_reason(evidence: Evidence, start: int, end: int) -> list[wire.Gap]:
     """Recorded gaps that could have been fetched: the venue tells all, and it was there."""
     told: set[int] = set()

@@ -10,11 +10,14 @@ import msgspec
 
 from aggr_server import clock
 from aggr_server.settings import Connections
+from aggr_server.wire import Gap
 
 Row = dict[str, Any]
 
 _REFUSED = ("partial write", "unable to parse", "field type conflict", "max key length exceeded")
 """How the answers begin that blame the points."""
+
+_MISSING = ("database not found", "retention policy not found")
 
 _MSGPACK = "application/x-msgpack"
 """Costs InfluxDB and the reader less than half the time of JSON."""
@@ -31,6 +34,10 @@ class PointsRefused(InfluxError):
 
 class InfluxUnavailable(Exception):
     """InfluxDB did not answer, or not in time; the same request may go through later."""
+
+
+class NotSetUp(InfluxUnavailable):
+    """The database or a retention policy does not exist yet; influx-init makes them."""
 
 
 class InfluxClient:
@@ -74,7 +81,7 @@ class InfluxClient:
         rows: list[Row] = []
         for result in answer.get("results", []):
             if "error" in result:
-                raise InfluxError(f"{result['error']} (query: {text})")
+                raise _refusal(result["error"], f"query: {text}")
             for series in result.get("series", []):
                 tags = series.get("tags", {})
                 for values in series.get("values", []):
@@ -87,7 +94,7 @@ class InfluxClient:
         """Write points given in line protocol.
 
         Raises `InfluxUnavailable`, `PointsRefused`, and `InfluxError` where the points may be well
-        but the database is missing or the login is wrong.
+        but the login is wrong.
         """
         params = {"db": self._database, "precision": precision}
         if retention_policy:
@@ -118,15 +125,29 @@ class InfluxClient:
                     raise InfluxUnavailable(f"{self._base}{path} answered {response.status}")
                 answer = _decoded(await response.read(), response.content_type)
                 if response.status >= 400:
-                    text = f"{answer.get('error', answer)} (HTTP {response.status})"
-                    if text.startswith(_REFUSED):
-                        raise PointsRefused(text)
-                    raise InfluxError(text)
+                    raise _refusal(str(answer.get("error", answer)), f"HTTP {response.status}")
                 return answer
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise InfluxUnavailable(
                 f"{self._base}{path}: {str(error) or type(error).__name__}"
             ) from error
+
+
+def _refusal(error: str, of: str) -> InfluxError | InfluxUnavailable:
+    if error.startswith(_MISSING):
+        return NotSetUp(f"{error} ({of}); run influx-init")
+    kind = PointsRefused if error.startswith(_REFUSED) else InfluxError
+    return kind(f"{error} ({of})")
+
+
+def gap_of(row: Row) -> Gap:
+    """A recorded gap, of a row with its tags and fields.
+
+    Raises `InfluxUnavailable`: the fields of a point do not become readable all at once.
+    """
+    if row["from_s"] is None or row["to_s"] is None:
+        raise InfluxUnavailable(f"a gap of {row['market']} at {row['time']} is being written")
+    return Gap(row["market"], int(row["from_s"]), int(row["to_s"]), row["reason"])
 
 
 def _decoded(body: bytes, content_type: str) -> dict[str, Any]:

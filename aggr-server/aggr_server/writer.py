@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import chain
 from logging import getLogger
 from typing import TypeVar
@@ -13,7 +13,13 @@ import msgspec
 
 from aggr_server import clock
 from aggr_server.epitaph import decode
-from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable, PointsRefused
+from aggr_server.influx import (
+    InfluxClient,
+    InfluxError,
+    InfluxUnavailable,
+    PointsRefused,
+    gap_of,
+)
 from aggr_server.log import kv
 from aggr_server.points import BARS, bar_line, gap_line, market_line
 from aggr_server.spool import Spool, Unsent
@@ -31,6 +37,9 @@ SIFT = 100
 """Up to so many refused points of a write are told apart from those that were taken."""
 
 LINES_AT_ONCE = 500
+LOOK_AGAIN_S = 60.0
+WATCHED_S = 900.0
+"""So long the former collector of a market may go on, and record a gap in it when it ends."""
 
 _DROPPED = re.compile(r"dropped=(\d+)")
 _log = getLogger(__name__)
@@ -61,6 +70,9 @@ class Writer:
         self._newcomers: list[tuple[tuple[str, ...], int, bool]] = []
         self._down_gaps: list[Gap] = []
         self._left_gaps: list[Gap] = []
+        self._watched: dict[str, float] = {}
+        self._seen: set[Gap] = set()
+        self._look_again_s = 0.0
         self._news = asyncio.Event()
         self._complain = Occasionally(30.0)
 
@@ -85,8 +97,8 @@ class Writer:
         and what their last collector had not fetched yet.
 
         `start_s`: when they are followed again. `apart`: they may have had different collectors, so
-        that the bars of one say nothing about another. The answers come by `take_down_gaps` and
-        `take_left_gaps`.
+        that the bars of one say nothing about another, and they may go on for a while. The answers
+        come by `take_down_gaps` and `take_left_gaps`.
         """
         if names := tuple(markets):
             self._newcomers.append((names, start_s, apart))
@@ -130,6 +142,8 @@ class Writer:
             await self._write_records()
             while (unsent := await self.spool.unsent(READ_BYTES)).records:
                 await self._deliver(unsent)
+            # By now all is stored of its own gaps, which would be taken for others' otherwise.
+            await self._find_late_gaps()
         except (InfluxUnavailable, InfluxError) as error:
             self._on_failure(error)
             return False
@@ -295,26 +309,38 @@ class Writer:
 
     async def _find_left_gaps(self) -> None:
         begun = {market: start_s for markets, start_s, _ in self._newcomers for market in markets}
+        gaps = await self._recorded(begun)
+        now_s = clock.monotonic()
+        for markets, _, apart in self._newcomers:
+            if apart:
+                self._watched.update(dict.fromkeys(markets, now_s + WATCHED_S))
+        self._seen.update(gap for gap in gaps if gap.market in self._watched)
+        self._look_again_s = now_s + LOOK_AGAIN_S
+        for gap in gaps:
+            to_s = min(gap.to_s, begun[gap.market])
+            if gap.from_s < to_s:
+                self._left_gaps.append(Gap(gap.market, gap.from_s, to_s, gap.reason))
+
+    async def _find_late_gaps(self) -> None:
+        """Gaps recorded after the first look, by whoever went on collecting for a while."""
+        now_s = clock.monotonic()
+        if not self._watched or now_s < self._look_again_s:
+            return
+        gaps = await self._recorded(self._watched)
+        self._left_gaps += [gap for gap in gaps if gap not in self._seen]
+        self._look_again_s = now_s + LOOK_AGAIN_S
+        self._watched = {m: until_s for m, until_s in self._watched.items() if until_s > now_s}
+        if not self._watched:
+            self._seen.clear()
+
+    async def _recorded(self, markets: Container[str]) -> list[Gap]:
+        """Gaps in trades that are recorded of these markets, and not filled."""
         rows = await self._influx.query(
             f'SELECT from_s, to_s, market, reason FROM "{GAPS_MEASUREMENT}" '
             f"WHERE time > now() - {LOOK_BACK}"
         )
-        found = []
-        for row in rows:
-            if (start_s := begun.get(row["market"])) is None:
-                continue
-            if row["from_s"] is None or row["to_s"] is None:
-                # The fields of a point do not become readable all at once.
-                raise InfluxUnavailable(f"a gap of {row['market']} is being written")
-            gap = Gap(
-                row["market"],
-                int(row["from_s"]),
-                min(int(row["to_s"]), start_s),
-                row["reason"],
-            )
-            if gap.from_s < gap.to_s and gap.reason != FORCED_ORDERS_ONLY:
-                found.append(gap)
-        self._left_gaps += found
+        gaps = (gap_of(row) for row in rows if row["market"] in markets)
+        return [gap for gap in gaps if gap.from_s < gap.to_s and gap.reason != FORCED_ORDERS_ONLY]
 
 
 def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

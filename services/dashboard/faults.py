@@ -10,7 +10,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable
+from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable, gap_of
 from aggr_server.log import kv
 from aggr_server.wire import GAPS_MEASUREMENT, Gap
 from services.core import names
@@ -95,8 +95,7 @@ class GapList:
             f'SELECT "from_s", "to_s" FROM "{GAPS_MEASUREMENT}" '
             f'WHERE {within(now_s - BEGUN_S, now_s + 60)} GROUP BY "market", "reason"'
         )
-        gaps = (Gap(r["market"], int(r["from_s"]), int(r["to_s"]), r["reason"]) for r in rows)
-        return {(gap.market, gap.reason, gap.from_s): gap for gap in gaps}
+        return {(gap.market, gap.reason, gap.from_s): gap for gap in map(gap_of, rows)}
 
 
 def rows_of(gaps: Iterable[Gap], now_s: int) -> list[GapRow]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aggr_server.influx import InfluxClient, InfluxUnavailable, Row
+from aggr_server.influx import InfluxClient, Row, gap_of
 from aggr_server.wire import (
     FORCED_ORDERS_ONLY,
     GAPS_MEASUREMENT,
@@ -223,7 +223,7 @@ class History:
         )
         wanted = {m.market for m in markets}
         return [
-            _gap(row)
+            gap_of(row)
             for row in rows
             if row["market"] in wanted and row["reason"] != FORCED_ORDERS_ONLY
         ]
@@ -315,13 +315,6 @@ def _ohlc(row: Row) -> Ohlc | None:
     if not c or o is None or h is None or low is None:  # None: it is being written.
         return None
     return float(o), float(h), float(low), float(c)
-
-
-def _gap(row: Row) -> Gap:
-    """Raises `InfluxUnavailable`: the fields of a point do not become readable all at once."""
-    if row["from_s"] is None or row["to_s"] is None:
-        raise InfluxUnavailable(f"a gap of {row['market']} at {row['time']} is being written")
-    return Gap(row["market"], int(row["from_s"]), int(row["to_s"]), row["reason"])
 
 
 def _bar(row: Row) -> Bar | None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from aggr_server.influx import InfluxClient, InfluxUnavailable
 from aggr_server.points import bar_line, gap_line
 from aggr_server.wire import TIMEFRAMES, Bar, Gap, Market
+from services.dashboard.audience import Audience
+from services.dashboard.faults import GapList
+from services.dashboard.protocol import Gaps
+from services.dashboard.trouble import Troubles
 from services.market.history import History
+from services.market.markets import Directory
 
 NOW = int(time.time())
 MARKET = Market("BYBIT:BTCUSDT", "BYBIT", "BTC", "USDT", "perp")
@@ -27,6 +34,29 @@ async def test_a_gap_that_is_being_written_is_asked_for_again(
         await history.gaps([MARKET], NOW - 10, NOW + 10)
     await influx.write([gap_line(gap)])
     assert await history.gaps([MARKET], NOW - 10, NOW + 10) == [gap]
+
+
+async def test_the_page_too_asks_for_such_a_gap_again(influx: InfluxClient) -> None:
+    gap, troubles = Gap(MARKET.market, NOW, NOW + 5, "down"), Troubles(lambda: NOW * 1000)
+    shown: list[Gaps] = []
+    audience = SimpleNamespace(symbols={"BTCUSDT"}, show=shown.append)
+    directory = Directory(["BTC"])
+    directory.update([MARKET])
+    block = GapList(
+        cast(Audience, audience),
+        influx,
+        directory,
+        {"BTCUSDT": "BTC"},
+        troubles,
+        lambda: NOW * 1000,
+    )
+    await influx.write([f"gaps,market={MARKET.market},reason=down from_s={NOW}i {NOW}"])
+    await block.round()
+    assert (shown, list(troubles.message().problems)) == ([], ["InfluxDB"])
+    await influx.write([gap_line(gap)])
+    await block.round()
+    assert [(row.from_s, row.to_s) for row in shown[0].rows] == [(NOW, NOW + 5)]
+    assert troubles.message().problems == {}
 
 
 @pytest.mark.parametrize("field", ["close", "vsell"])

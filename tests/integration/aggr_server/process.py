@@ -18,6 +18,9 @@ from aggr_server.influx import InfluxClient
 from aggr_server.wire import Bar, ClosedSecond
 from tests.integration.aggr_server.venue import Venue
 from tests.integration.servers import ROOT, free_port
+from tests.waiting import within
+
+eventually = within(30.0)
 
 MARKET = "BINANCE:btcusdt"
 SYMBOL = "BTCUSDT"
@@ -127,6 +130,27 @@ class Listener:
             message = await pubsub.get_message(timeout=30)  # type: ignore[attr-defined]
             if message:
                 self.messages.append(wire.decode(message["data"]))
+
+
+class Watched:
+    """A venue, a collector on it, and what it sends."""
+
+    def __init__(self, venue: Venue, collector: CollectorProcess, listener: Listener) -> None:
+        self.venue = venue
+        self.collector = collector
+        self.listener = listener
+
+    async def collecting(self) -> int:
+        """Wait until seconds are complete; the newest of them."""
+        await self.venue.subscribed.wait()
+        begin = now_s()
+        await eventually(lambda: self.listener.newest > begin)
+        await eventually(lambda: self.listener.newest not in self.listener.missing())
+        return self.listener.newest
+
+    async def passed(self, second: int) -> None:
+        """Wait until this second is closed."""
+        await eventually(lambda: self.listener.newest >= second)
 
 
 async def stored(influx: InfluxClient) -> tuple[dict[int, Bar], set[int]]:

@@ -11,7 +11,7 @@ from aggr_server import wire
 from aggr_server.bus import QUEUE, Bus, redis_client
 from aggr_server.settings import Connections
 from aggr_server.wire import ClosedSecond, Market
-from tests.integration.aggr_server.waiting import until
+from tests.integration.aggr_server.process import eventually
 from tests.integration.servers import RedisServer
 
 MARKETS = {"A:x": Market("A:x", "A", "BTC", "USDT", "perp")}
@@ -73,15 +73,15 @@ async def test_while_redis_is_away_messages_are_dropped_and_counted(
 ) -> None:
     async with running(own_redis.port) as bus:
         bus.publish(second(1))
-        await until(lambda: bus.published)
+        await eventually(lambda: bus.published)
         own_redis.kill()
         for seq in range(2, 2 + 3 * QUEUE):
             bus.publish(second(seq))
-        await until(lambda: not bus.connected)
+        await eventually(lambda: not bus.connected)
         assert bus.dropped >= 2 * QUEUE
         own_redis.start()
         before = bus.published
         bus.publish(second(99))
-        await until(lambda: bus.connected and bus.published > before)
+        await eventually(lambda: bus.connected and bus.published > before)
         async with Redis(port=own_redis.port) as client:
             assert await client.exists(wire.MARKETS_KEY)

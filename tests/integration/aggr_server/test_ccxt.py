@@ -10,8 +10,8 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from aggr_server.settings import Connections
+from tests.integration.aggr_server.process import eventually
 from tests.integration.aggr_server.test_serve import collecting, now_ms, settings_for
-from tests.integration.aggr_server.waiting import until
 from tests.unit.aggr_server.ccxt_venue import EXCHANGE, CcxtVenue
 
 MISSED = 1_000_000
@@ -29,18 +29,20 @@ async def test_what_a_break_missed_is_fetched_by_the_library(
             await venue.subscribed.wait()
             # Only a later trade proves that the venue's record reaches beyond a gap.
             trading = asyncio.create_task(_trade_on(venue))
-            await until(lambda: bool(stack.bars()))
-            bar = next(iter(stack.bars().values()))
+            await eventually(lambda: bool(stack.listener.bars()))
+            bar = next(iter(stack.listener.bars().values()))
             assert (bar.market, bar.vbuy) == (MARKET, bar.cbuy * 25_000.0)
-            await until(lambda: stack.messages[-1].second not in stack.gap_seconds())
+            await eventually(lambda: stack.listener.newest not in stack.listener.missing())
             await venue.break_off()
             missed_ms = now_ms() + 5
             venue.happen(MISSED, missed_ms, 40_000.0)
             await venue.subscribed.wait()
             second = missed_ms // 1000
-            await until(lambda: second in stack.bars() and second not in stack.gap_seconds())
+            await eventually(
+                lambda: second in stack.listener.bars() and second not in stack.listener.missing()
+            )
             trading.cancel()
-            bar = stack.bars()[second]
+            bar = stack.listener.bars()[second]
             assert (bar.low, bar.vbuy % 25_000) == (40_000.0, 20_000.0)
 
 

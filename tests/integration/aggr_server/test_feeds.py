@@ -17,8 +17,8 @@ from aggr_server.gate import BLOCKED_S
 from aggr_server.markets import MarketState
 from aggr_server.transport import PicowsConnector
 from aggr_server.venue import VenueFeeds
+from tests.integration.aggr_server.process import eventually
 from tests.integration.aggr_server.toy_exchange import ToyExchange
-from tests.integration.aggr_server.waiting import until
 from tests.unit.aggr_server.playing import Both, Reports, Toy, markets
 
 pytestmark = pytest.mark.alone
@@ -66,7 +66,7 @@ class Bench:
         )
 
     async def all_live(self, count: int) -> None:
-        await until(lambda: len(self.reports.now_live) == count)
+        await eventually(lambda: len(self.reports.now_live) == count)
 
 
 @asynccontextmanager
@@ -95,7 +95,7 @@ async def test_c7_a_busy_market_that_falls_mute_is_noticed_within_ten_seconds() 
     with passing(20):
         async with running(exchange, ("BTC", "ETH")) as bench:
             silent_s = await mute_after_learning(bench, {"BTC:trades", "ETH:trades"})
-            await until(lambda: bench.reports.count("lost") == 2)
+            await eventually(lambda: bench.reports.count("lost") == 2)
             assert clock.monotonic() - silent_s <= 10.0
             assert all(report[3] == "silence" for report in bench.reports.all[-2:])
 
@@ -107,7 +107,7 @@ async def test_c7_other_markets_within_a_minute() -> None:
         async with running(exchange, coins) as bench:
             await clock.sleep(300)
             silent_s = await mute_after_learning(bench, {"SLOW:trades", "SLOWER:trades"})
-            await until(lambda: bench.reports.count("lost") == 2)
+            await eventually(lambda: bench.reports.count("lost") == 2)
             assert clock.monotonic() - silent_s <= 60.0
             assert ("TOY:BTC", "trades") in bench.reports.now_live
 
@@ -119,7 +119,7 @@ async def test_c8_mute_from_the_first_message_is_noticed_within_fifteen_seconds(
         async with running(exchange, ("BTC", "ETH")) as bench:
             await bench.all_live(2)
             acknowledged_s = clock.monotonic()
-            await until(lambda: bench.reports.count("lost") == 1)
+            await eventually(lambda: bench.reports.count("lost") == 1)
             assert clock.monotonic() - acknowledged_s <= 15.0
             await clock.sleep(60)
             assert ("TOY:BTC", "trades") not in bench.reports.now_live
@@ -135,7 +135,7 @@ async def test_c9_one_kind_that_falls_mute_is_restarted_alone() -> None:
     with passing(30):
         async with running(exchange, ("BTC", "ETH"), Both) as bench:
             await mute_after_learning(bench, forced)
-            await until(lambda: bench.reports.count("lost") >= 2)
+            await eventually(lambda: bench.reports.count("lost") >= 2)
             assert {r[2] for r in bench.reports.all if r[0] == "lost"} == {"liquidations"}
             exchange.mute = set()
             await bench.all_live(4)
@@ -186,10 +186,10 @@ async def test_c12_retry_after_is_obeyed() -> None:
     exchange.refusal = (429, {"Retry-After": "60"})
     with passing(60):
         async with running(exchange, coins):
-            await until(lambda: len(exchange.attempts) >= 4)
+            await eventually(lambda: len(exchange.attempts) >= 4)
             assert min(exchange.distances()) >= 60.0
             exchange.refusal = None
-            await until(lambda: len(exchange.subscriptions) == 3)
+            await eventually(lambda: len(exchange.subscriptions) == 3)
 
 
 async def test_c12_a_region_block_is_named_once_and_not_hammered(
@@ -200,7 +200,7 @@ async def test_c12_a_region_block_is_named_once_and_not_hammered(
     exchange.refusal = (451, {})
     with passing(1000):
         async with running(exchange, coins) as bench:
-            await until(lambda: len(exchange.attempts) == 4)
+            await eventually(lambda: len(exchange.attempts) == 4)
             assert min(exchange.distances()) >= BLOCKED_S
             errors = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
             assert len(errors) == 1
@@ -226,8 +226,9 @@ async def test_c13_after_a_day_without_the_exchange_it_still_tries_and_has_not_g
             caplog.clear()
             gc.collect()
             grown = len(gc.get_objects()) - objects - more
-            assert len(asyncio.all_tasks()) <= tasks + 2
             assert grown < 2000
+            # An attempt under way has some of its own.
+            await eventually(lambda: len(asyncio.all_tasks()) <= tasks)
             # The way there takes milliseconds, which are minutes on this clock.
             assert more >= 200
             assert 30.0 < max(delays) <= 90.0
@@ -246,7 +247,7 @@ async def test_c14_planned_disconnects_lose_nothing() -> None:
             await bench.all_live(2)
             before = dict(exchange.sent)
             counted = {coin: market.trades for coin, market in bench.markets.items()}
-            await until(lambda: len(exchange.subscriptions) == 4)
+            await eventually(lambda: len(exchange.subscriptions) == 4)
             await clock.sleep(10)
             assert bench.reports.count("lost") == 0
             assert exchange.cut == 0

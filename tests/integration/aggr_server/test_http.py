@@ -15,9 +15,15 @@ import pytest
 from redis.asyncio import Redis
 from yarl import URL
 
-from tests.integration.aggr_server.process import MARKET, SYMBOL, CollectorProcess, Listener, now_s
+from tests.integration.aggr_server.process import (
+    MARKET,
+    SYMBOL,
+    CollectorProcess,
+    Listener,
+    eventually,
+    now_s,
+)
 from tests.integration.aggr_server.venue import Venue
-from tests.integration.aggr_server.waiting import until
 from tests.integration.children import bare
 from tests.integration.servers import ROOT
 
@@ -62,7 +68,7 @@ class Page:
             bars = [b for m in self.listener.messages for b in (*m.bars, *m.amended)]
             return any(b.market == market and b.time == second for b in bars)
 
-        await until(out)
+        await eventually(out)
         return second
 
 
@@ -74,9 +80,9 @@ async def page(tmp_path: Path, connection_env: dict[str, str], redis: Redis) -> 
         collector.start()
         made = Page(venue, collector, listener)
         try:
-            await until(lambda: listener.newest)
-            await _eventually(made.complete)
-            await until(lambda: listener.newest not in listener.missing())
+            await eventually(lambda: listener.newest)
+            await eventually(made.complete)
+            await eventually(lambda: listener.newest not in listener.missing())
             yield made
         finally:
             await made.http.close()
@@ -142,9 +148,9 @@ async def test_markets_say_how_they_are_doing(page: Page) -> None:
         market = (await page.get("/markets"))[1][0]
         return market["gap_open"] and market["state"] != "live" and not market["complete"]
 
-    await _eventually(broken)
+    await eventually(broken)
     newest = page.listener.newest
-    await until(lambda: page.listener.newest > newest + 2)
+    await eventually(lambda: page.listener.newest > newest + 2)
     market = (await page.get("/markets"))[1][0]
     gap = market["gaps_24h"][-1]
     # A gap that begins inside one that is not fetched yet goes on as that one.
@@ -156,7 +162,7 @@ async def test_markets_say_how_they_are_doing(page: Page) -> None:
     async def well() -> bool:
         return bool((await page.get("/markets"))[1][0]["complete"])
 
-    await _eventually(well)
+    await eventually(well)
 
 
 async def test_prometheus_sees_each_venue(page: Page) -> None:
@@ -169,7 +175,7 @@ async def test_prometheus_sees_each_venue(page: Page) -> None:
 
     feed = (await page.get("/health"))[1]["feeds"][0]["feed"]
     feed = f'"{feed}"}}'
-    await _eventually(counted)
+    await eventually(counted)
     labels = f'{{exchange="BINANCE",market="{MARKET}"}}'
     assert await page.metric(f"aggr_trades_total{labels}") == 3
     assert await page.metric(f"aggr_duplicates_total{labels}") == 1
@@ -214,11 +220,3 @@ def _run(folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[bytes
         timeout=50,
         check=False,
     )
-
-
-async def _eventually(condition: Any, timeout_s: float = 30.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while True:
-            if await condition():
-                return
-            await asyncio.sleep(0.05)

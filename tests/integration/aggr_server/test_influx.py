@@ -8,7 +8,13 @@ import time
 
 import pytest
 
-from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable, PointsRefused
+from aggr_server.influx import (
+    InfluxClient,
+    InfluxError,
+    InfluxUnavailable,
+    NotSetUp,
+    PointsRefused,
+)
 from aggr_server.settings import Connections
 from tests.integration.servers import free_port
 
@@ -62,9 +68,12 @@ async def test_refused_points_are_told_from_a_missing_database(
         await influx.write([f'kinds value="text" {NOW}'])
     elsewhere = Connections(influx_port=connections.influx_port, influx_database="nowhere")
     async with InfluxClient(elsewhere) as lost:
-        with pytest.raises(InfluxError, match="database not found") as refused:
+        with pytest.raises(NotSetUp, match=r"database not found.*influx-init"):
             await lost.write([f"kinds value=1 {NOW}"])
-    assert not isinstance(refused.value, PointsRefused)
+        with pytest.raises(NotSetUp, match="database not found"):
+            await lost.query("SELECT value FROM kinds")
+    with pytest.raises(NotSetUp, match="retention policy not found"):
+        await influx.query("SELECT value FROM never.kinds")
 
 
 async def test_what_is_no_answer_is_unavailable() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import random
 import resource
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,8 @@ from aggr_server.settings import Connections
 from aggr_server.wire import Bar
 from services import influx_init
 from services.core.settings import InfluxSchemaSettings
-from tests.integration.aggr_server.process import CollectorProcess, Listener, now_s
+from tests.integration.aggr_server.process import CollectorProcess, Listener, eventually, now_s
 from tests.integration.aggr_server.venue import Venue
-from tests.integration.aggr_server.waiting import until
 from tests.integration.servers import InfluxServer
 
 BASES = tuple(f"C{n:02d}" for n in range(20))
@@ -31,7 +30,6 @@ MARKETS = {f"BINANCE:{base.lower()}usdt": f"{base}USDT" for base in BASES}
 TICK_S = 0.05
 MEMORY_BYTES = 50 << 20
 CAUGHT_UP_S = 60
-FASTER = 10
 
 
 class Rig:
@@ -61,12 +59,12 @@ class Rig:
 
     async def collecting(self) -> int:
         """Wait until every market's seconds are complete; the newest of them."""
-        await until(lambda: self.listener.traded() >= MARKETS.keys())
-        await until(lambda: self.listener.newest not in self.listener.missing())
+        await eventually(lambda: self.listener.traded() >= MARKETS.keys())
+        await eventually(lambda: self.listener.newest not in self.listener.missing())
         return self.listener.newest
 
     async def passed(self, second: int, timeout_s: float = 60.0) -> None:
-        await until(lambda: self.listener.newest >= second, timeout_s)
+        await eventually(lambda: self.listener.newest >= second, timeout_s)
 
     async def health(self) -> dict[str, Any]:
         async with self.http.get("/health") as response:
@@ -102,26 +100,19 @@ class Rig:
                     found.append(f"{market} {second}: volumes {true}, stored {bar}")
         return found
 
+    async def lost_nothing(self, from_s: int, to_s: int) -> None:
+        """Wait until all is stored, and compare it with the tape and the bus."""
+        await self.passed(to_s + 2)
+        await self.healthy(lambda h: h["spool"]["waiting_s"] <= 1, 20)
+        assert await self.wrong(from_s, to_s - 1) == []
+        self.uninterrupted(from_s, to_s)
+
     def uninterrupted(self, from_s: int, to_s: int) -> None:
         """Every second has been published, each soon after it ended."""
         messages = [m for m in self.listener.messages if from_s <= m.second < to_s]
         assert [m.second for m in messages] == list(range(from_s, to_s))
         late = max(m.published_ms - (m.second + 1) * 1000 for m in messages)
-        assert late < 1000 * max(2.0, clock_speed() * 0.5), late
-
-
-def clock_speed() -> float:
-    """Seconds of the package's clock in one of the machine."""
-    return FASTER if clock._speed != 1.0 else 1.0
-
-
-@pytest.fixture
-def fast_clock() -> Iterator[str]:
-    """Time passes ten times faster, here and in the collector."""
-    text = f"{clock.now_ms()}*{FASTER}"
-    clock.adjust(text)
-    yield text
-    clock.adjust("")
+        assert late < 1000 * max(2.0, clock._speed * 0.5), late
 
 
 @asynccontextmanager
@@ -243,10 +234,7 @@ async def test_c4_three_seconds_of_refusal_cost_nothing(
         finally:
             trading.cancel()
         assert took < CAUGHT_UP_S
-        await made.passed(end_s + 2)
-        await made.healthy(lambda h: h["spool"]["waiting_s"] <= 1, 20)
-        assert await made.wrong(begin_s, end_s - 1) == []
-        made.uninterrupted(begin_s, end_s)
+        await made.lost_nothing(begin_s, end_s)
 
 
 async def test_c5_killed_while_the_database_is_away_it_stores_everything_later(
@@ -266,7 +254,7 @@ async def test_c5_killed_while_the_database_is_away_it_stores_everything_later(
             own_influx.start()
             await made.passed(now_s() + 3)
             await made.healthy(lambda h: h["influx"]["connected"], 30)
-            await until(lambda: made.listener.newest not in made.listener.missing())
+            await eventually(lambda: made.listener.newest not in made.listener.missing())
             back_s = made.listener.newest
             await made.passed(back_s + 4)
         finally:
@@ -317,11 +305,8 @@ async def test_c6_a_disk_that_takes_nothing_more(
             end_s = now_s()
         finally:
             trading.cancel()
-        await made.passed(end_s + 2)
-        await made.healthy(lambda h: h["spool"]["waiting_s"] <= 1, 20)
+        await made.lost_nothing(begin_s, end_s)
         assert made.collector.is_alive
-        assert await made.wrong(begin_s, end_s - 1) == []
-        made.uninterrupted(begin_s, end_s)
         log = made.collector.log.read_text()
         assert "level=ERROR" in log
         assert "spool cannot be written" in log
@@ -356,11 +341,8 @@ async def test_c6_a_full_disk_gives_up_what_is_stored_already(
             end_s = now_s()
         finally:
             trading.cancel()
-        await made.passed(end_s + 2)
-        await made.healthy(lambda h: h["spool"]["waiting_s"] <= 1, 20)
+        await made.lost_nothing(begin_s, end_s)
         assert made.collector.is_alive
-        assert await made.wrong(begin_s, end_s - 1) == []
-        made.uninterrupted(begin_s, end_s)
 
 
 def _fill(path: Path) -> None:

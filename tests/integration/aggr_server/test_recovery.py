@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,37 +18,22 @@ from tests.integration.aggr_server.process import (
     SYMBOL,
     CollectorProcess,
     Listener,
+    Watched,
     differing,
+    eventually,
     now_s,
     stored,
 )
 from tests.integration.aggr_server.venue import Venue
-from tests.integration.aggr_server.waiting import until
 
 
-class Scene:
-    """A venue, a collector on it, and what it sends."""
-
-    def __init__(self, venue: Venue, collector: CollectorProcess, listener: Listener) -> None:
-        self.venue = venue
-        self.collector = collector
-        self.listener = listener
-
-    async def collecting(self) -> int:
-        """Wait until seconds are complete; the newest of them."""
-        await self.venue.subscribed.wait()
-        begin = now_s()
-        await until(lambda: self.listener.newest > begin)
-        await until(lambda: self.listener.newest not in self.listener.missing())
-        return self.listener.newest
-
-    async def passed(self, second: int) -> None:
-        await until(lambda: self.listener.newest >= second)
+class Scene(Watched):
+    """In which what was missed is fetched."""
 
     async def fetched(self, from_s: int, to_s: int) -> None:
         """Wait until nothing of [from_s, to_s) is missing."""
         await self.passed(to_s)
-        await until(lambda: not self.listener.missing() & set(range(from_s, to_s)))
+        await eventually(lambda: not self.listener.missing() & set(range(from_s, to_s)))
 
 
 @asynccontextmanager
@@ -60,15 +45,6 @@ async def scene(folder: Path, env: dict[str, str], redis: Redis) -> AsyncIterato
             yield Scene(venue, collector, listener)
         finally:
             collector.kill()
-
-
-@pytest.fixture
-def fast_clock() -> Iterator[str]:
-    """Time passes ten times faster, here and in the collector."""
-    text = f"{clock.now_ms()}*10"
-    clock.adjust(text)
-    yield text
-    clock.adjust("")
 
 
 async def test_c11_resets_every_five_seconds_lose_nothing(
@@ -140,7 +116,7 @@ async def test_rest_that_is_behind_is_asked_again(
         await s.collecting()
         to_s = now_s()
         asked = s.venue.past_requests
-        await until(lambda: s.venue.past_requests > asked)
+        await eventually(lambda: s.venue.past_requests > asked)
         assert broken_s in s.listener.missing()
         await s.fetched(from_s, to_s)
         trading.cancel()

@@ -22,40 +22,32 @@ from tests.integration.aggr_server.process import (
     SYMBOL,
     CollectorProcess,
     Listener,
+    Watched,
     differing,
+    eventually,
     now_s,
     stored,
 )
 from tests.integration.aggr_server.venue import Venue
-from tests.integration.aggr_server.waiting import until
 from tests.integration.servers import InfluxServer
 
 
-class Scene:
-    """A venue that trades, a collector on it, and what it sends."""
+class Scene(Watched):
+    """In which there are trades, compared with the tape from `from_s` on."""
 
-    def __init__(self, venue: Venue, collector: CollectorProcess, listener: Listener) -> None:
-        self.venue = venue
-        self.collector = collector
-        self.listener = listener
-        self.from_s = 0
+    from_s = 0
 
-    async def collecting(self) -> None:
-        """Wait until seconds are complete; the comparison starts at the first of them."""
-        await self.venue.subscribed.wait()
-        begin = now_s()
-        await until(lambda: self.listener.newest > begin)
-        await until(lambda: self.listener.newest not in self.listener.missing())
-        self.from_s = self.from_s or self.listener.newest
-
-    async def passed(self, second: int) -> None:
-        await until(lambda: self.listener.newest >= second)
+    async def collecting(self) -> int:
+        """The same; the comparison starts at the first second of the first time."""
+        newest = await super().collecting()
+        self.from_s = self.from_s or newest
+        return newest
 
     async def nothing_missing(self) -> int:
         """Wait until everything has been fetched; the first second not compared."""
         until_s = now_s()
-        await until(lambda: self.listener.newest >= until_s)
-        await until(lambda: not self.listener.missing() & set(range(self.from_s, until_s)))
+        await self.passed(until_s)
+        await eventually(lambda: not self.listener.missing() & set(range(self.from_s, until_s)))
         return until_s
 
     def seconds(self) -> list[int]:
@@ -135,14 +127,14 @@ async def test_c5_without_rest_only_what_nobody_saw_is_missing_and_recorded(
         s.venue.tells_past = False
         s.collector.start()
         await s.collecting()
-        await until(lambda: s.listener.newest > s.from_s + 3 + UNTOLD_S)
+        await eventually(lambda: s.listener.newest > s.from_s + 3 + UNTOLD_S)
         s.collector.kill()
         killed_s = now_s()
         await asyncio.sleep(2)
         s.collector.start()
         await s.collecting()
         to_s = now_s()
-        await until(lambda: s.listener.newest >= to_s)
+        await eventually(lambda: s.listener.newest >= to_s)
         await s.collector.stop()
         bars, gaps = await stored(influx)
         tape = s.venue.bars(MARKET, SYMBOL, s.from_s, to_s)
@@ -188,8 +180,8 @@ async def test_a_gap_that_was_open_when_it_died_is_fetched_after_two_restarts(
         s.venue.refuses = True
         s.venue.reset()
         broken_s = now_s()
-        await until(lambda: broken_s in s.listener.missing())
-        await until(lambda: s.listener.newest > broken_s + 1)
+        await eventually(lambda: broken_s in s.listener.missing())
+        await eventually(lambda: s.listener.newest > broken_s + 1)
         for _ in range(2):
             s.collector.kill()
             s.collector.start()
@@ -208,7 +200,7 @@ async def test_an_unfetched_gap_outlives_a_restart_after_it_is_over(
         s.venue.tells_past = False
         s.venue.reset()
         broken_s = now_s()
-        await until(lambda: broken_s in s.listener.missing())
+        await eventually(lambda: broken_s in s.listener.missing())
         await s.collecting()
         s.collector.kill()
         s.venue.tells_past = True
@@ -245,7 +237,7 @@ async def test_killed_while_influxdb_is_away_it_loses_nothing(
         s.collector.start()
         to_s = await s.nothing_missing()
         own_influx.start()
-        await until(lambda: "influxdb reached" in s.log().rpartition("started")[2])
+        await eventually(lambda: "influxdb reached" in s.log().rpartition("started")[2])
         await compare(s, influx, to_s)
 
 

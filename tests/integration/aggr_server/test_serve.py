@@ -19,9 +19,8 @@ from aggr_server.collector import NothingToCollect
 from aggr_server.influx import InfluxClient
 from aggr_server.serve import PortInUse, serve
 from aggr_server.settings import CollectorSettings, Connections
-from aggr_server.wire import ClosedSecond
+from tests.integration.aggr_server.process import Listener, eventually
 from tests.integration.aggr_server.venue import Venue
-from tests.integration.aggr_server.waiting import until
 from tests.integration.servers import free_port
 
 MARKET = "BINANCE:btcusdt"
@@ -48,7 +47,7 @@ class Stack:
     def __init__(self, venue: Venue, settings: CollectorSettings) -> None:
         self.venue = venue
         self.settings = settings
-        self.messages: list[ClosedSecond] = []
+        self.listener = Listener()
         self.http = aiohttp.ClientSession(f"http://127.0.0.1:{settings.port}")
 
     async def get(self, path: str) -> tuple[int, Any]:
@@ -62,14 +61,6 @@ class Stack:
                 return
             await asyncio.sleep(0.05)
 
-    def bars(self) -> dict[int, wire.Bar]:
-        return {b.time: b for m in self.messages for b in (*m.bars, *m.amended)}
-
-    def gap_seconds(self) -> set[int]:
-        """Seconds that are not known to be complete, by the newest record of each gap."""
-        gaps = {(g.market, g.reason, g.from_s): g for m in self.messages for g in m.gaps}
-        return {second for gap in gaps.values() for second in range(gap.from_s, gap.to_s)}
-
 
 @asynccontextmanager
 async def collecting(
@@ -77,26 +68,17 @@ async def collecting(
 ) -> AsyncIterator[Stack]:
     stop = asyncio.Event()
     stack = Stack(venue, settings)
-    listening = asyncio.create_task(_listen(redis, stack.messages))
-    server = asyncio.create_task(serve(settings, stop))
-    try:
-        async with asyncio.timeout(50):
-            yield stack
-            stop.set()
-            await server
-    finally:
-        listening.cancel()
-        server.cancel()
-        await asyncio.gather(listening, server, return_exceptions=True)
-        await stack.http.close()
-
-
-async def _listen(redis: Redis, messages: list[ClosedSecond]) -> None:
-    async with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
-        await pubsub.subscribe(wire.CHANNEL)
-        while True:
-            if message := await pubsub.get_message(timeout=30):
-                messages.append(wire.decode(message["data"]))
+    async with stack.listener.listening(redis):
+        server = asyncio.create_task(serve(settings, stop))
+        try:
+            async with asyncio.timeout(50):
+                yield stack
+                stop.set()
+                await server
+        finally:
+            server.cancel()
+            await asyncio.gather(server, return_exceptions=True)
+            await stack.http.close()
 
 
 def now_ms() -> int:
@@ -106,8 +88,8 @@ def now_ms() -> int:
 async def started(stack: Stack) -> None:
     """Wait until the collector is up and the seconds to come are complete."""
     await stack.venue.subscribed.wait()
-    await until(lambda: bool(stack.messages) and not stack.messages[-1].gaps)
-    await until(lambda: stack.messages[-1].second not in stack.gap_seconds())
+    await eventually(lambda: stack.listener.newest and not stack.listener.messages[-1].gaps)
+    await eventually(lambda: stack.listener.newest not in stack.listener.missing())
 
 
 async def test_trades_become_bars_on_the_bus_and_in_influxdb(
@@ -122,18 +104,18 @@ async def test_trades_become_bars_on_the_bus_and_in_influxdb(
             await venue.trade("BTCUSDT", ts_ms, 100.5, 2.0, True)
             await venue.trade("BTCUSDT", ts_ms, 99.5, 1.0, False)
             await venue.trade("XRPUSDT", ts_ms, 1.0, 1.0, True)
-            await until(lambda: second in stack.bars())
+            await eventually(lambda: second in stack.listener.bars())
             expected = wire.Bar(
                 second, MARKET, 100.5, 100.5, 99.5, 99.5, 201.0, 99.5, 1, 1, 0.0, 0.0
             )
-            assert stack.bars()[second] == expected
-            assert second not in stack.gap_seconds()
+            assert stack.listener.bars()[second] == expected
+            assert second not in stack.listener.missing()
             # A late trade of the same second comes as an amended bar, and replaces the stored one.
             await venue.trade("BTCUSDT", second * 1000, 98.0, 1.0, False)
-            await until(lambda: stack.bars()[second].csell == 2)
-            seqs = [message.seq for message in stack.messages]
+            await eventually(lambda: stack.listener.bars()[second].csell == 2)
+            seqs = [message.seq for message in stack.listener.messages]
             assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
-            seconds = [message.second for message in stack.messages]
+            seconds = [message.second for message in stack.listener.messages]
             assert seconds == list(range(seconds[0], seconds[0] + len(seconds)))
         rows = await influx.query("SELECT * FROM aggr_1s.trades_1s")
         assert [(r["time"], r["market"]) for r in rows] == [(second, MARKET)]
@@ -150,7 +132,7 @@ async def test_http_answers(tmp_path: Path, connections: Connections, redis: Red
             ts_ms = now_ms()
             await venue.trade("BTCUSDT", ts_ms, 100.0, 1.0, True)
             second = ts_ms // 1000
-            await until(lambda: second in stack.bars())
+            await eventually(lambda: second in stack.listener.bars())
             assert await stack.get("/") == (200, {"message": "hi"})
             assert await stack.get("/products") == (200, [MARKET])
             for length_s in (1, 60):
@@ -191,13 +173,13 @@ async def test_a_broken_feed_is_a_gap_and_comes_back(
             await venue.drop()
             broken_s = now_ms() // 1000
             await venue.subscribed.wait()
-            await until(lambda: stack.messages[-1].second > broken_s + 1)
+            await eventually(lambda: stack.listener.newest > broken_s + 1)
             await started(stack)
             back_ms = now_ms()
             await venue.trade("BTCUSDT", back_ms, 1.0, 1.0, True)
-            await until(lambda: back_ms // 1000 in stack.bars())
-            assert {broken_s - 1, broken_s} <= stack.gap_seconds()
-            assert back_ms // 1000 not in stack.gap_seconds()
+            await eventually(lambda: back_ms // 1000 in stack.listener.bars())
+            assert {broken_s - 1, broken_s} <= stack.listener.missing()
+            assert back_ms // 1000 not in stack.listener.missing()
             assert venue.connections == 2
         rows = await influx.query("SELECT * FROM gaps")
         assert any(row["from_s"] <= broken_s < row["to_s"] for row in rows)
@@ -214,8 +196,8 @@ async def test_a_restarted_collector_records_how_long_it_was_down(
         await influx.write([line], retention_policy="aggr_1s")
         async with collecting(venue, settings, redis) as stack:
             await started(stack)
-            assert last_s in stack.gap_seconds()
-            assert stack.messages[0].second - 1 in stack.gap_seconds()
+            assert last_s in stack.listener.missing()
+            assert stack.listener.messages[0].second - 1 in stack.listener.missing()
 
 
 async def test_it_starts_without_anything_to_talk_to(
@@ -228,7 +210,7 @@ async def test_it_starts_without_anything_to_talk_to(
             settings_for(connections, venue.url, tmp_path), influx_port=free_port()
         )
         async with collecting(venue, settings, redis) as stack:
-            await until(lambda: bool(stack.messages))
+            await eventually(lambda: stack.listener.newest)
             status, answer = await stack.get("/health")
             assert (status, answer["status"]) == (503, "failed")
             assert "InfluxDB is away" in answer["problems"]

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from aggr_server import clock
 from aggr_server.influx import InfluxClient
 from aggr_server.points import gap_line
 from aggr_server.settings import Connections
 from aggr_server.spool import Spool
 from aggr_server.wire import FORCED_ORDERS_ONLY, Bar, ClosedSecond, Gap, Market
-from aggr_server.writer import Writer
+from aggr_server.writer import LOOK_AGAIN_S, WATCHED_S, Writer
 from services import influx_init
 from services.core.settings import InfluxSchemaSettings
-from tests.integration.aggr_server.waiting import until
+from tests.integration.aggr_server.process import eventually
 from tests.integration.servers import InfluxServer
 
 
@@ -225,6 +226,27 @@ async def test_gaps_that_another_collector_has_left_are_taken_over(
     assert writer.take_left_gaps() == []
 
 
+async def test_a_gap_that_a_former_collector_records_when_it_ends_is_taken_over_too(
+    influx: InfluxClient, spool: Spool, now_s: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed_s = [0.0]
+    monkeypatch.setattr(clock, "monotonic", lambda: passed_s[0])
+    before = Gap("A:x", now_s - 50, now_s - 40, "disconnect")
+    await influx.write([gap_line(before)])
+    writer = Writer(influx, spool)
+    writer.look_back(["A:x"], now_s - 20, apart=True)
+    assert await writer.flush()
+    assert writer.take_left_gaps() == [before]
+    # It may end at the very second at which this one has begun.
+    at_its_end = Gap("A:x", now_s - 21, now_s - 20, "disconnect")
+    others = Gap("B:y", now_s - 10, now_s - 9, "disconnect")
+    await influx.write([gap_line(gap) for gap in (at_its_end, others)])
+    looks = {1.0: [], LOOK_AGAIN_S: [at_its_end], WATCHED_S: [at_its_end], 2 * WATCHED_S: []}
+    for passed_s[0], found in looks.items():
+        assert await writer.flush()
+        assert writer.take_left_gaps() == found
+
+
 async def test_a_gap_that_is_just_being_written_is_asked_for_again(
     influx: InfluxClient, spool: Spool, now_s: int
 ) -> None:
@@ -262,16 +284,16 @@ async def test_c3_c4_an_outage_loses_nothing(
     async with running(writer):
         spool.append(closed(now_s, bar(now_s)))
         writer.wake()
-        await until(lambda: not writer.backlog)
+        await eventually(lambda: not writer.backlog)
         (own_influx.kill if way == "killed" else own_influx.pause)()
         for second in range(now_s + 1, now_s + 400):
             spool.append(closed(second, bar(second)))
             writer.wake()
             await asyncio.sleep(0.002)
-        await until(lambda: not writer.connected)
+        await eventually(lambda: not writer.connected)
         assert writer.backlog == 399
         (own_influx.start if way == "killed" else own_influx.resume)()
-        await until(lambda: not writer.backlog)
+        await eventually(lambda: not writer.backlog)
     assert sorted(await stored(fragile)) == list(range(now_s, now_s + 400))
     assert len([r for r in caplog.records if "influxdb away" in r.getMessage()]) == 1
 
@@ -285,9 +307,9 @@ async def test_c4_a_refusal_of_a_moment_is_survived(
             own_influx.kill()
             spool.append(closed(now_s + round_, bar(now_s + round_)))
             writer.wake()
-            await until(lambda: not writer.connected)
+            await eventually(lambda: not writer.connected)
             own_influx.start()
-            await until(lambda: not writer.backlog)
+            await eventually(lambda: not writer.backlog)
     assert sorted(await stored(fragile)) == [now_s, now_s + 1, now_s + 2]
 
 

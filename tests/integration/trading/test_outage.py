@@ -1,16 +1,20 @@
-"""Redis goes away and comes back; the strategy goes on."""
+"""Redis goes away and comes back, InfluxDB is set up late; the strategy goes on."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import msgspec
+import pytest
 from redis.asyncio import Redis
 
 from aggr_server.influx import InfluxClient
 from aggr_server.settings import Connections
+from services import influx_init
 from services.core import names
 from services.core.records import Signal
+from services.core.settings import InfluxSchemaSettings
 from tests.integration.servers import RedisServer
 from tests.integration.trading.harness import Runner, Tape, close, eventually, store
 from tests.unit.strategy.scenarios import LEAD_S
@@ -54,3 +58,20 @@ async def test_bars_come_from_influx_while_redis_is_away_and_the_signal_goes_out
         async with Redis(port=own_redis.port) as redis:
             (stored,) = await redis.lrange(names.history("BTCUSDT"), 0, -1)
             assert msgspec.json.decode(stored, type=Signal).signal_id == signal.signal_id
+
+
+async def test_a_database_that_is_set_up_later_is_waited_for(
+    connections: Connections, influx: InfluxClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    later = msgspec.structs.replace(connections, influx_database="later")
+    settings = InfluxSchemaSettings(influx_port=connections.influx_port, influx_database="later")
+    await influx.query('CREATE DATABASE "later"')
+    async with Runner(later, Tape("S5"), tmp_path) as runner:
+        starting = asyncio.create_task(runner.start(SIGNAL_AT))
+        await eventually(lambda: "retention policy not found" in caplog.text)
+        assert not runner.btc.live
+        with influx_init.connect(settings) as client:
+            influx_init.apply_schema(client, settings, report=lambda _: None)
+        await starting
+        assert runner.btc.live
+    assert [each for each in caplog.records if each.levelname == "ERROR"] == []

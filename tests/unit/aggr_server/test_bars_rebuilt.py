@@ -53,6 +53,14 @@ def test_a_rebuild_that_changes_nothing_emits_nothing() -> None:
     assert builder.pending == 0
 
 
+def test_all_trades_of_the_list_within_a_second_become_its_bar() -> None:
+    builder, series = _closed_with()
+    prices = [5.0, 9.0, 2.0, 6.0]
+    trades = [Fill(T0 * 1000 + n, n, price, 10.0, n % 2 == 0) for n, price in enumerate(prices)]
+    assert builder.rebuild(series, trades, T0, T0 + 1) == set()
+    assert _amended(builder) == [Bar(T0, "A:x", 5.0, 9.0, 2.0, 6.0, 20.0, 20.0, 2, 2, 0.0, 0.0)]
+
+
 def test_a_second_of_which_the_list_has_less_stays_as_it_was() -> None:
     first, second = Fill(T0 * 1000, 1, 5.0, 10.0, True), Fill(T0 * 1000 + 5, 2, 6.0, 10.0, False)
     third = Fill(T0 * 1000 + 1500, 3, 7.0, 1.0, True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import msgspec
@@ -18,6 +18,9 @@ from aggr_server.rest import RestFailed
 from aggr_server.transport import Disconnected
 from aggr_server.venue import VenueFeeds
 from tests.unit.aggr_server.ccxt_venue import EXCHANGE, CcxtVenue
+from tests.waiting import within
+
+eventually = within(20.0)
 
 T0_MS = 1_700_000_000_000
 
@@ -47,12 +50,6 @@ async def _receive(socket: CcxtSocket, frames: list[bytes]) -> None:
         return 1
 
     await socket.receive_all(take, 100)
-
-
-async def _until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not true():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
 
 
 async def test_markets_and_the_past_come_through_the_gateway(
@@ -91,11 +88,11 @@ async def test_trades_flow_once_watched_until_the_connection_ends(
     receiving = asyncio.create_task(_receive(socket, frames))
     await socket.send('["BTC/USD"]')
     await asyncio.wait_for(venue.subscribed.wait(), 10)
-    await _until(lambda: b'"watched":true' in b"".join(frames))
+    await eventually(lambda: b'"watched":true' in b"".join(frames))
     for number in (1, 2, 3):
         await venue.send(number, T0_MS + number)
     adapter = ccxt_markets.adapter(EXCHANGE)
-    await _until(lambda: b'"3"' in b"".join(frames))
+    await eventually(lambda: b'"3"' in b"".join(frames))
     events = [event for frame in frames for event in adapter.parse(frame)]
     assert [e for e in events if isinstance(e, Trade)] == [
         Trade("BTC/USD", T0_MS + n, 50_000.0, 0.5, True, str(n)) for n in (1, 2, 3)
@@ -112,7 +109,7 @@ async def test_a_symbol_that_does_not_exist_is_refused(venue: CcxtVenue, link: C
     frames: list[bytes] = []
     receiving = asyncio.create_task(_receive(socket, frames))
     await socket.send('["NOPE/USD"]')
-    await _until(lambda: bool(frames))
+    await eventually(lambda: bool(frames))
     assert msgspec.json.decode(frames[0])["refused"].startswith("BadSymbol")
     await socket.close()
     receiving.cancel()
@@ -150,13 +147,13 @@ async def test_the_feeds_of_any_venue_run_on_it(venue: CcxtVenue, link: CcxtLink
     feeds = VenueFeeds(adapter, [state], link, sink, sink)
     running = asyncio.create_task(feeds.run())
     try:
-        await _until(lambda: sink.told == ["live"])
+        await eventually(lambda: sink.told == ["live"])
         await venue.send(1, T0_MS)
-        await _until(lambda: state.trades + state.duplicates + state.last_trade_ms > 0)
+        await eventually(lambda: state.trades + state.duplicates + state.last_trade_ms > 0)
         await venue.break_off()
-        await _until(lambda: sink.told == ["live", "lost", "live"])
+        await eventually(lambda: sink.told == ["live", "lost", "live"])
         await venue.send(1, T0_MS)
-        await _until(lambda: state.duplicates == 1)
+        await eventually(lambda: state.duplicates == 1)
     finally:
         running.cancel()
         with suppress(asyncio.CancelledError):

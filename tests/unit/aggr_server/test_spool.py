@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from aggr_server import segments, spool
 from aggr_server.epitaph import decode
 from aggr_server.segments import SpoolInUse, SpoolUnusable
 from aggr_server.spool import Spool
-from tests.integration.aggr_server.waiting import until
 from tests.unit.aggr_server.spooling import (
     BEGIN,
     SMALL,
@@ -26,18 +24,9 @@ from tests.unit.aggr_server.spooling import (
     gaps_and_bars,
     seconds,
 )
+from tests.waiting import within
 
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "spool"
-
-
-@pytest.fixture
-def opened() -> Iterator[Opened]:
-    opener = Opened()
-    yield opener
-    opener.close()
+eventually = within(30.0)
 
 
 async def test_what_was_appended_comes_out_in_order(folder: Path, opened: Opened) -> None:
@@ -313,7 +302,7 @@ async def test_a_failing_sync_is_an_alarm(
     monkeypatch.setattr(os, "fsync", fsync)
     task = asyncio.create_task(made.run())
     await asyncio.wait_for(failed.wait(), 5)
-    await until(lambda: made.trouble)
+    await eventually(lambda: made.trouble)
     task.cancel()
     assert "Input/output error" in made.alarm
 
@@ -334,7 +323,7 @@ async def test_every_byte_is_synced_off_the_event_loop(
     filled(made, range(300), markets=8)
     task = asyncio.create_task(made.run())
     expected = {folder.name, *(path.name for path in files(folder))}
-    await until(lambda: synced == expected)
+    await eventually(lambda: synced == expected)
     task.cancel()
     assert threads == {False}
 

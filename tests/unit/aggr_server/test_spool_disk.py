@@ -6,7 +6,6 @@ import asyncio
 import errno
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import pytest
 from aggr_server import segments, spool
 from aggr_server.segments import SpoolUnusable
 from aggr_server.spool import Spool
-from tests.integration.aggr_server.waiting import until
 from tests.unit.aggr_server.spooling import (
     BEGIN,
     SMALL,
@@ -27,18 +25,9 @@ from tests.unit.aggr_server.spooling import (
     gaps_and_bars,
     seconds,
 )
+from tests.waiting import within
 
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "spool"
-
-
-@pytest.fixture
-def opened() -> Iterator[Opened]:
-    opener = Opened()
-    yield opener
-    opener.close()
+eventually = within(30.0)
 
 
 @pytest.fixture
@@ -87,14 +76,20 @@ async def test_a_full_disk_gets_back_what_is_confirmed(
     assert await seconds(made) == list(range(300, 310))
 
 
+def overflowed(made: Spool, disk: Disk, monkeypatch: pytest.MonkeyPatch, error: int) -> Spool:
+    """300 seconds on the disk, then 1200 that it refuses, for which memory has no room."""
+    monkeypatch.setattr(spool, "MEMORY_BYTES", 50_000)
+    filled(made, range(300), markets=8)
+    disk.error = error
+    filled(made, range(300, 1500), markets=8)
+    assert made._unwritten_bytes <= 50_000
+    return made
+
+
 async def test_a_full_disk_and_memory_cost_the_oldest(
     folder: Path, opened: Opened, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool, "MEMORY_BYTES", 50_000)
-    made = filled(opened(folder), range(300), markets=8)
-    disk.error = errno.ENOSPC
-    filled(made, range(300, 1500), markets=8)
-    assert made._unwritten_bytes <= 50_000
+    made = overflowed(opened(folder), disk, monkeypatch, errno.ENOSPC)
     on_disk = len(files(folder))
     assert made.given_up > 0
     disk.error = 0
@@ -111,11 +106,7 @@ async def test_a_full_disk_and_memory_cost_the_oldest(
 async def test_a_disk_that_cannot_even_delete_costs_the_oldest_in_memory(
     folder: Path, opened: Opened, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool, "MEMORY_BYTES", 50_000)
-    made = filled(opened(folder), range(300), markets=8)
-    disk.error = errno.EROFS
-    filled(made, range(300, 1500), markets=8)
-    assert made._unwritten_bytes <= 50_000
+    made = overflowed(opened(folder), disk, monkeypatch, errno.EROFS)
     gaps, bars = await gaps_and_bars(made)
     assert gaps | bars == set(range(1500))
     assert set(range(300)) <= bars
@@ -181,7 +172,7 @@ async def test_what_waits_in_memory_is_written_though_no_second_closes(
     filled(made, range(3))
     disk.error = 0
     task = asyncio.create_task(made.run())
-    await until(lambda: not made.trouble)
+    await eventually(lambda: not made.trouble)
     task.cancel()
     assert await seconds(opened(folder)) == [0, 1, 2]
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,18 +8,13 @@ import pytest
 from aggr_server import state
 from aggr_server.gaps import GapBook
 from aggr_server.state import Keeper, Saved, load
+from tests.waiting import within
 
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.001)
+eventually = within(5.0)
 
 
 async def saved(path: Path) -> None:
-    await until(path.exists)
+    await eventually(path.exists)
 
 
 async def test_gaps_are_on_disk_as_soon_as_they_are_known(tmp_path: Path) -> None:
@@ -68,7 +62,7 @@ async def test_a_disk_that_refuses_is_tried_again(
     running = asyncio.create_task(keeper.run())
     book.begin("A:x", "trades", 5, "silence")
     keeper.look()
-    await until(lambda: "gaps not kept" in caplog.text)
+    await eventually(lambda: "gaps not kept" in caplog.text)
     blocked.unlink()
     keeper.look()
     await saved(path)

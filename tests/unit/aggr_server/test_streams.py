@@ -36,7 +36,8 @@ def trade(id: int, ts_ms: int) -> Trade:
     return Trade("BTC-USDT", ts_ms, 10.0, 1.0, True, id, id)
 
 
-def test_what_a_mute_venue_tells_a_newcomer_does_not_bring_the_stream_back() -> None:
+def left_mute() -> tuple[StreamState, Told]:
+    """A stream that was live at `T0` and then mute, whose only connection ended 20 s later."""
     told = Told()
     market = MarketState(OKEX, BTC, BarBuilder().series("OKEX:BTC-USDT"))
     state = StreamState(Stream(BTC, "trades"), market, told)
@@ -44,6 +45,11 @@ def test_what_a_mute_venue_tells_a_newcomer_does_not_bring_the_stream_back() -> 
     state.confirmed(first, T0, 0.0)
     state.mute()
     state.ended(first, T0 + 20_000, "disconnect")
+    return state, told
+
+
+def test_what_a_mute_venue_tells_a_newcomer_does_not_bring_the_stream_back() -> None:
+    state, told = left_mute()
     lane = state.enter()
     state.confirmed(lane, T0 + 21_000, 21.0)
     lane.take(trade(1, T0 + 15_000))
@@ -57,13 +63,7 @@ def test_what_a_mute_venue_tells_a_newcomer_does_not_bring_the_stream_back() -> 
 
 
 def test_where_nothing_newer_was_known_a_newcomer_is_believed_from_its_confirmation_on() -> None:
-    told = Told()
-    market = MarketState(OKEX, BTC, BarBuilder().series("OKEX:BTC-USDT"))
-    state = StreamState(Stream(BTC, "trades"), market, told)
-    first = state.enter()
-    state.confirmed(first, T0, 0.0)
-    state.mute()
-    state.ended(first, T0 + 20_000, "disconnect")
+    state, told = left_mute()
     state.confirmed(state.enter(), T0 + 21_000, 21.0)
     state.quiet(T0 + 15_000)
     assert told.events[2:] == [("live", T0 + 21_000)]
