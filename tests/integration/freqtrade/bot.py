@@ -25,6 +25,7 @@ from redis.retry import Retry
 from services.core import names
 from services.core.records import Action, Fill, Signal
 from tests.integration.servers import free_port
+from tests.signals import entry_fields
 
 ROOT = Path(__file__).resolve().parents[3]
 START = ROOT / "freqtrade" / "start.sh"
@@ -102,6 +103,18 @@ class Bot:
         self._ending = threading.Lock()
         self._http = requests.Session()
         self._http.auth = ("squeezeflow", PASSWORD)
+
+    def __enter__(self) -> Bot:
+        """Start it, for as long as the block lasts."""
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def log(self) -> str:
@@ -236,38 +249,27 @@ class Runner:
     def entry(self, symbol: str = "BTCUSDT", action: Action = "LONG", **changes: Any) -> Signal:
         """A valid entry signal at the exchange's price."""
         now_ms, price = time.time_ns() // 1_000_000, self.prices[symbol]
-        values: dict[str, Any] = {
-            "event": "ENTRY",
-            "signal_id": str(uuid.uuid4()),
-            "setup_id": "BTC:1:0",
-            "timestamp": "2026-01-01T00:00:00.000Z",
-            "ts_ms": now_ms,
-            "refreshed_ms": now_ms,
-            "valid_until_ms": now_ms + 60_000,
-            "symbol": symbol,
-            "base_symbol": symbol.removesuffix("USDT"),
-            "pair": pair_of(symbol),
-            "action": action,
-            "score": 6.5,
-            "score_breakdown": {},
-            "position_size_factor": 1.0,
-            "leverage": 3,
-            "entry_price": price,
-            "invalidation_price": price * (0.99 if action == "LONG" else 1.01),
-            "max_deviation": 0.003,
-            "stop_price": price * (0.95 if action == "LONG" else 1.05),
-            "ttl": 5,
-            "confidence": 0.7,
-            "reset_type": "A",
-            "context": {},
-            "oi": {},
-            "cvd": {},
-            "coverage": 1.0,
-            "reasoning": "",
-            "mode": "paper",
-            "fence": 7,
-        }
-        return Signal(**{**values, **changes})
+        values = entry_fields(
+            now_ms,
+            signal_id=str(uuid.uuid4()),
+            symbol=symbol,
+            base_symbol=symbol.removesuffix("USDT"),
+            pair=pair_of(symbol),
+            action=action,
+            entry_price=price,
+            invalidation_price=price * (0.99 if action == "LONG" else 1.01),
+            max_deviation=0.003,
+            stop_price=price * (0.95 if action == "LONG" else 1.05),
+            fence=7,
+        )
+        return Signal(**values | changes)
+
+    def executed(self, symbol: str = "BTCUSDT", action: Action = "LONG", **changes: Any) -> Signal:
+        """A valid entry signal that has been published and has led to a trade."""
+        signal = self.entry(symbol, action, **changes)
+        self.publish(signal)
+        self.fill(signal.signal_id, "opened")
+        return signal
 
     def close(self, entry: Signal, reason: str = "RANGE_BREAK") -> Signal:
         """The signal that ends the trade of `entry`."""
@@ -286,6 +288,11 @@ class Runner:
         self.redis.set(names.signal(signal.symbol), data, ex=ttl or signal.ttl)
         if wake:
             self.redis.publish(names.SIGNALS_CHANNEL, data)
+
+    def refresh(self, signal: Signal, *, wake: bool = True) -> None:
+        """Set the key again, as its writer does each second."""
+        now_ms = time.time_ns() // 1_000_000
+        self.publish(msgspec.structs.replace(signal, refreshed_ms=now_ms), wake=wake)
 
     def withdraw(self, symbol: str) -> None:
         """Delete the key."""

@@ -14,10 +14,8 @@ from tests.integration.servers import RedisServer
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[Exchange]:
     """The exchange of this module."""
-    exchange = Exchange()
-    exchange.start()
-    yield exchange
-    exchange.stop()
+    with Exchange() as exchange:
+        yield exchange
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +32,8 @@ def running_bot(
     tmp_path_factory: pytest.TempPathFactory, exchange: Exchange, bot_redis: RedisServer
 ) -> Iterator[Bot]:
     """freqtrade, running."""
-    bot = Bot(tmp_path_factory.mktemp("bot"), bot_redis.port, exchange.url)
-    try:
-        bot.start()
+    with Bot(tmp_path_factory.mktemp("bot"), bot_redis.port, exchange.url) as bot:
         yield bot
-    finally:
-        bot.close()
 
 
 @pytest.fixture

@@ -8,8 +8,6 @@ from collections import Counter
 from types import SimpleNamespace, TracebackType
 from typing import Any, cast
 
-import msgspec
-
 from services.core import names
 from services.core.records import Fill, Signal
 from services.trading.fills import FillBook
@@ -45,7 +43,7 @@ class Writer:
         """Keep it in its key in place of what stands there."""
         with self._lock:
             self._signals[signal.symbol] = signal
-            self._runner.publish(_refreshed(signal))
+            self._runner.refresh(signal)
 
     def withdraw(self, symbol: str) -> None:
         """Delete the key."""
@@ -66,11 +64,7 @@ class Writer:
                         del self._signals[symbol]
                         self._runner.withdraw(symbol)
                     else:
-                        self._runner.publish(_refreshed(signal), wake=False)
-
-
-def _refreshed(signal: Signal) -> Signal:
-    return msgspec.structs.replace(signal, refreshed_ms=time.time_ns() // 1_000_000)
+                        self._runner.refresh(signal, wake=False)
 
 
 class Book(FillBook):

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
 PREFIX = "/fapi.binance.com/fapi/v1/"
@@ -75,12 +75,12 @@ class Exchange:
         """What stands before the path of each request."""
         return f"http://127.0.0.1:{self._server.server_port}{PREFIX.rstrip('/')}"
 
-    def start(self) -> None:
-        """Serve in a thread."""
+    def __enter__(self) -> Self:
+        """Serve in a thread, for as long as the block lasts."""
         self._thread.start()
+        return self
 
-    def stop(self) -> None:
-        """Stop serving."""
+    def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

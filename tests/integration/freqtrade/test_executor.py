@@ -13,7 +13,6 @@ import pytest
 import requests
 
 from services.core import names
-from services.core.records import Signal
 from tests.integration.freqtrade.bot import JWT_SECRET, PASSWORD, Bot, Runner, eventually
 from tests.integration.freqtrade.exchange import Exchange
 
@@ -21,19 +20,12 @@ pytestmark = pytest.mark.timeout(240)
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def refreshed(signal: Signal) -> Signal:
-    """The signal as it is set again a moment later."""
-    return msgspec.structs.replace(signal, refreshed_ms=time.time_ns() // 1_000_000)
-
-
 def let_read(bot: Bot, runner: Runner) -> None:
     """Return when freqtrade has read, and acted on, all that stands in the BTC key now.
 
     The keys are read together and BTC is acted on first, so an ETH trade comes after.
     """
-    signal = runner.entry("ETHUSDT")
-    runner.publish(signal)
-    runner.fill(signal.signal_id, "opened")
+    signal = runner.executed("ETHUSDT")
     runner.publish(runner.close(signal))
     runner.fill(signal.signal_id, "closed")
     runner.withdraw("ETHUSDT")
@@ -76,14 +68,12 @@ def test_signal_is_found_without_its_announcement(bot: Bot, runner: Runner) -> N
 
 
 def test_signal_left_in_place_is_executed_once(bot: Bot, runner: Runner) -> None:
-    signal = runner.entry()
-    runner.publish(signal)
-    runner.fill(signal.signal_id, "opened")
+    signal = runner.executed()
     trade = bot.trades_of(signal.signal_id)[0]
     bot.post("forceexit", {"tradeid": str(trade["trade_id"])})
     runner.fill(signal.signal_id, "closed")
     for _ in range(2):
-        runner.publish(refreshed(signal))
+        runner.refresh(signal)
         let_read(bot, runner)
     assert len(bot.trades_of(signal.signal_id)) == 1
     assert runner.redis.get(names.executed(signal.signal_id)) == b"1"
@@ -106,9 +96,7 @@ def test_next_signal_for_the_same_side_enters_within_the_same_candle(
     bot: Bot, runner: Runner
 ) -> None:
     for _ in range(2):
-        signal = runner.entry()
-        runner.publish(signal)
-        runner.fill(signal.signal_id, "opened")
+        signal = runner.executed()
         runner.publish(runner.close(signal))
         runner.fill(signal.signal_id, "closed")
 
@@ -116,9 +104,7 @@ def test_next_signal_for_the_same_side_enters_within_the_same_candle(
 def test_close_signal_ends_its_trade_and_tells_the_profit(
     bot: Bot, runner: Runner, exchange: Exchange
 ) -> None:
-    signal = runner.entry("ETHUSDT", "SHORT")
-    runner.publish(signal)
-    runner.fill(signal.signal_id, "opened")
+    signal = runner.executed("ETHUSDT", "SHORT")
     exchange.prices["ETHUSDT"] = 3_960.0
     runner.publish(runner.close(signal, "FLOW_REVERSAL"))
     fill = runner.fill(signal.signal_id, "closed")
@@ -132,9 +118,7 @@ def test_close_signal_ends_its_trade_and_tells_the_profit(
 
 
 def test_close_signal_of_another_trade_is_ignored(bot: Bot, runner: Runner) -> None:
-    signal = runner.entry()
-    runner.publish(signal)
-    runner.fill(signal.signal_id, "opened")
+    signal = runner.executed()
     runner.publish(runner.close(runner.entry()))
     let_read(bot, runner)
     assert [t["enter_tag"] for t in bot.open_trades()] == [f"sf:{signal.signal_id}"]
@@ -164,7 +148,7 @@ def test_price_that_has_run_away_is_refused_for_good(
     runner.publish(signal)
     assert runner.fill(signal.signal_id, "rejected").reason == "price_deviation"
     exchange.prices["BTCUSDT"] /= 1.005
-    runner.publish(refreshed(signal))
+    runner.refresh(signal)
     let_read(bot, runner)
     assert not bot.trades_of(signal.signal_id)
     assert [f.event for f in runner.fills() if f.signal_id == signal.signal_id] == ["rejected"]
@@ -178,17 +162,13 @@ def test_signal_for_another_market_than_its_key_is_refused(bot: Bot, runner: Run
 
 
 def test_signal_of_a_deposed_writer_is_refused(bot: Bot, runner: Runner) -> None:
-    first = runner.entry()
-    runner.publish(first)
-    runner.fill(first.signal_id, "opened")
+    first = runner.executed()
     runner.publish(runner.close(first))
     runner.fill(first.signal_id, "closed")
     late = runner.entry(fence=first.fence - 1)
     runner.publish(late)
     assert runner.fill(late.signal_id, "rejected").reason == "deposed_writer"
-    current = runner.entry()
-    runner.publish(current)
-    runner.fill(current.signal_id, "opened")
+    runner.executed()
 
 
 def test_second_signal_for_an_open_position_is_refused(bot: Bot, runner: Runner) -> None:
@@ -212,14 +192,10 @@ def test_unreadable_key_does_not_disturb_other_symbols(
 def test_catastrophic_stop_holds_at_the_price_of_the_signal(
     bot: Bot, runner: Runner, exchange: Exchange
 ) -> None:
-    signal = runner.entry("ETHUSDT", leverage=5, stop_price=3_900.0)
-    runner.publish(signal)
-    runner.fill(signal.signal_id, "opened")
+    signal = runner.executed("ETHUSDT", leverage=5, stop_price=3_900.0)
     eventually(lambda: bot.open_trades()[0]["stop_loss_abs"] == 3_900.0)
     exchange.prices["ETHUSDT"] = 3_920.0
-    other = runner.entry()
-    runner.publish(other)
-    runner.fill(other.signal_id, "opened")
+    runner.executed()
     assert bot.trades_of(signal.signal_id)[0]["is_open"]
     exchange.prices["ETHUSDT"] = 3_895.0
     fill = runner.fill(signal.signal_id, "closed")

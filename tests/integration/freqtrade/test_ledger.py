@@ -2,53 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
-from tests.integration.freqtrade.bot import ROOT
-
-PYTHON = ROOT / ".local" / "freqtrade" / "bin" / "python"
-PREPARED = """
-import sys
-from datetime import UTC, datetime, timedelta
-from freqtrade.persistence import PairLocks, Trade, init_db
-from squeezeflow import ledger
-from squeezeflow.daily import DAY_MS
-
-init_db(f"sqlite:///{sys.argv[1]}")
-PairLocks.timeframe = "1m"
-DAY = 20_000
-MIDNIGHT = DAY * DAY_MS
-
-def moment(ts_ms):
-    return datetime.fromtimestamp(ts_ms / 1000, UTC)
-
-def trade(number, closed_ms=None, profit=0.0):
-    made = Trade(
-        pair="BTC/USDT:USDT", base_currency="BTC", stake_currency="USDT", exchange="binance",
-        stake_amount=100, amount=1, open_rate=100, fee_open=0, fee_close=0, leverage=3,
-        is_open=closed_ms is None, open_date=moment(MIDNIGHT - 1), enter_tag=f"sf:{number}",
-    )
-    if closed_ms is not None:
-        made.close_date, made.close_profit_abs = moment(closed_ms), profit
-    Trade.session.add(made)
-    Trade.commit()
-    return made
-"""
-
-
-def run(database: Path, script: str) -> None:
-    """Run assertions in freqtrade's Python."""
-    folders = (ROOT, ROOT / "aggr-server", ROOT / "freqtrade" / "user_data" / "strategies")
-    done = subprocess.run(
-        [str(PYTHON), "-c", PREPARED + script, str(database)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+from tests.integration.freqtrade.inside import run
 
 
 def test_day_begins_at_midnight_utc(tmp_path: Path) -> None:
@@ -66,7 +22,7 @@ def test_profit_at_midnight_is_kept_with_the_trade_until_it_has_ended(tmp_path: 
     run(
         tmp_path / "trades.sqlite",
         """
-one = trade(1)
+one, _ = trade(1), trade(2)
 ledger.carry(DAY, {one.id: -3.5, 99: 1.0})
 assert ledger.carried(DAY) == {one.id: -3.5}
 assert ledger.carried(DAY + 1) == {}
@@ -79,10 +35,32 @@ assert ledger.carried(DAY) == {one.id: -3.5}
     )
 
 
+def test_only_what_was_bought_is_told_and_only_once(tmp_path: Path) -> None:
+    run(
+        tmp_path / "trades.sqlite",
+        """
+def untold():
+    return [(t.id, key, fill.event) for t, key, fill in ledger.undelivered()]
+
+bought, waiting = trade(1), trade(2, amount=0)
+sold, cancelled = trade(3, MIDNIGHT, 1.0), trade(4, MIDNIGHT, amount=0)
+by_hand = trade(5)
+by_hand.enter_tag = "force_entry"
+Trade.commit()
+opened = [(bought.id, "sf_opened", "opened"), (sold.id, "sf_opened", "opened")]
+assert untold() == [*opened, (sold.id, "sf_closed", "closed")]
+for told, key, _ in list(ledger.undelivered()):
+    ledger.mark(told, key, "1-0")
+assert untold() == []
+""",
+    )
+
+
 def test_locks_of_pair_and_of_all_pairs_by_side_longest_first(tmp_path: Path) -> None:
     run(
         tmp_path / "trades.sqlite",
         """
+PairLocks.timeframe = "1m"
 now, pair = datetime.now(UTC), "BTC/USDT:USDT"
 PairLocks.lock_pair(pair, now + timedelta(minutes=3), "short only", side="short")
 PairLocks.lock_pair("*", now + timedelta(minutes=9), "all")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 
@@ -13,7 +14,9 @@ from aggr_server.settings import Connections
 from services.core import names
 from services.core.records import Alert, Fill
 from squeezeflow.lease import LIFE_MS, Lease
-from squeezeflow.link import Link, NotHolder, RedisAway
+from squeezeflow.link import MAX_DRAINED, Link, NotHolder, RedisAway
+from tests.integration.freqtrade.bot import eventually
+from tests.integration.servers import RedisServer
 
 SYMBOLS = ["BTCUSDT", "ETHUSDT"]
 
@@ -161,6 +164,65 @@ def test_alert_reaches_channel_and_list(link: Link, redis: Redis) -> None:
     link.alert(alert)
     (raw,) = redis.lrange(names.ALERTS, 0, -1)
     assert msgspec.json.decode(raw, type=Alert) == alert
+
+
+def test_redis_that_renews_the_lease_but_tells_of_no_signals_is_away(
+    link: Link, redis: Redis
+) -> None:
+    redis.acl_setuser("default", enabled=True, commands=["-mget"])
+    try:
+        with pytest.raises(RedisAway, match="mget"):
+            link.turn(Lease("a"), SYMBOLS)
+    finally:
+        redis.acl_setuser("default", enabled=True, categories=["+@all"])
+    assert link.turn(Lease("a"), SYMBOLS)[0] == ([None, None], None)
+
+
+def test_question_of_another_thread_during_the_wait_is_refused_instead_of_waiting_too(
+    link: Link, redis: Redis
+) -> None:
+    waiting = threading.Thread(target=link.wait, args=(30.0,))
+    waiting.start()
+    eventually(lambda: redis.pubsub_numsub(names.SIGNALS_CHANNEL)[0][1])
+    with pytest.raises(RedisAway, match="has not ended yet"):
+        link.look("BTCUSDT")
+    redis.publish(names.SIGNALS_CHANNEL, b"")
+    waiting.join(30.0)
+    assert not waiting.is_alive()
+    assert not link.away
+    assert link.look("BTCUSDT") == ([None], None)
+
+
+def test_a_flood_of_messages_ends_the_wait_and_does_not_hold_the_loop(
+    link: Link, redis: Redis
+) -> None:
+    link.wait(0.01)
+    waits = 4
+    for _ in range(waits * (MAX_DRAINED + 1)):
+        redis.publish(names.SIGNALS_CHANNEL, b"")
+    began = time.monotonic()
+    for _ in range(waits):
+        link.wait(60.0)
+    assert time.monotonic() - began < 30.0
+
+
+def test_the_wait_subscribes_anew_once_redis_is_back(own_redis: RedisServer) -> None:
+    link = Link(Connections(redis_port=own_redis.port))
+    link.wait(0.01)
+    own_redis.kill()
+    for _ in range(2):
+        link.wait(0.01)
+        assert link.away
+    own_redis.start()
+    waiting = threading.Thread(target=link.wait, args=(60.0,))
+    waiting.start()
+    with Redis(port=own_redis.port) as redis:
+        eventually(lambda: redis.pubsub_numsub(names.SIGNALS_CHANNEL)[0][1])
+        redis.publish(names.SIGNALS_CHANNEL, b"")
+    waiting.join(30.0)
+    assert not waiting.is_alive()
+    assert not link.away
+    link.close()
 
 
 def test_redis_that_takes_no_writes_still_tells_of_exits_but_gives_no_lease(

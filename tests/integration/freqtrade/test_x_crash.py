@@ -46,12 +46,8 @@ def behind_gate(
     tmp_path_factory: pytest.TempPathFactory, exchange: Exchange, gate: Gate
 ) -> Iterator[Bot]:
     """freqtrade, running."""
-    bot = Bot(tmp_path_factory.mktemp("bot"), gate.port, exchange.url, FAST)
-    try:
-        bot.start()
+    with Bot(tmp_path_factory.mktemp("bot"), gate.port, exchange.url, FAST) as bot:
         yield bot
-    finally:
-        bot.close()
 
 
 @pytest.fixture

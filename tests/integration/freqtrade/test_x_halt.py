@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from services.core import names
-from services.core.records import Halt, Heartbeat, Signal
+from services.core.records import Halt, Heartbeat
 from services.core.switch import KillSwitch
 from tests.integration.children import bare
 from tests.integration.freqtrade.bot import Bot, Runner, eventually
@@ -51,14 +51,6 @@ def command(port: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def open_trade(runner: Runner, symbol: str = "ETHUSDT") -> Signal:
-    """An executed signal."""
-    signal = runner.entry(symbol)
-    runner.publish(signal)
-    runner.fill(signal.signal_id, "opened")
-    return signal
-
-
 def has_stop(trade: dict[str, Any]) -> bool:
     """Whether its stop rests on the exchange."""
     return "stoploss" in [order["ft_order_side"] for order in trade["orders"]]
@@ -77,14 +69,14 @@ def assert_refused(bot: Bot, runner: Runner) -> int:
 def test_X9_entries_end_within_a_second_and_go_on_when_it_is_lifted(
     bot: Bot, runner: Runner, switch: KillSwitch
 ) -> None:
-    before = [signal.signal_id for signal in (open_trade(runner),)]
+    held = runner.executed("ETHUSDT")
     record = switch.throw(halted=True, by="test", reason="of a test")
     assert assert_refused(bot, runner) - record.ts_ms <= 1000
     eventually(lambda: switch.is_seen(record), 1.0)
-    assert [t["enter_tag"] for t in bot.open_trades()] == [f"sf:{i}" for i in before]
+    assert [t["enter_tag"] for t in bot.open_trades()] == [f"sf:{held.signal_id}"]
     lifted = switch.throw(halted=False, by="test", reason="")
     assert switch.await_seen(lifted, 1.0)
-    open_trade(runner, "BTCUSDT")
+    runner.executed("BTCUSDT")
 
 
 def test_X9_no_signal_published_after_it_is_entered_on_without_a_wake_up(
@@ -120,7 +112,7 @@ def test_X9_holds_an_entry_that_is_already_being_priced(
 def test_X9_exits_go_on_by_signal_and_by_stop(
     bot: Bot, runner: Runner, exchange: Exchange, switch: KillSwitch
 ) -> None:
-    first, second = open_trade(runner, "ETHUSDT"), open_trade(runner, "BTCUSDT")
+    first, second = runner.executed("ETHUSDT"), runner.executed("BTCUSDT")
     eventually(lambda: all(has_stop(trade) for trade in bot.open_trades()))
     halt(switch)
     runner.publish(runner.close(first))
@@ -179,7 +171,7 @@ def test_X9_command_halts_tells_and_lifts(
     lifted = command(bot_redis.port, "off")
     assert lifted.returncode == 0
     assert "entries are allowed since" in lifted.stdout
-    open_trade(runner, "BTCUSDT")
+    runner.executed("BTCUSDT")
 
 
 def test_X9_command_says_when_nobody_confirms(own_redis: RedisServer, runner: Runner) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from services.core import names
-from services.core.records import Alert, Heartbeat, Signal
+from services.core.records import Alert, Heartbeat
 from tests.integration.freqtrade.bot import Bot, Runner, eventually
 from tests.integration.freqtrade.exchange import Exchange
 from tests.integration.servers import RedisServer
@@ -24,12 +24,8 @@ def second(
 ) -> Iterator[Bot]:
     """Another executor with data of its own, started while the first holds the lease."""
     eventually(lambda: runner.redis.get(names.EXECUTOR_LEASE))
-    other = Bot(tmp_path, bot_redis.port, exchange.url)
-    try:
-        other.start()
+    with Bot(tmp_path, bot_redis.port, exchange.url) as other:
         yield other
-    finally:
-        other.close()
 
 
 def owner(bot: Bot) -> str:
@@ -50,19 +46,11 @@ def beat(runner: Runner, service: str) -> Heartbeat:
     return msgspec.json.decode(raw, type=Heartbeat)
 
 
-def enter(runner: Runner, symbol: str = "BTCUSDT") -> Signal:
-    """A signal that somebody has executed."""
-    signal = runner.entry(symbol)
-    runner.publish(signal)
-    runner.fill(signal.signal_id, "opened")
-    return signal
-
-
 def test_X5_second_executor_takes_nothing_and_says_why(
     bot: Bot, second: Bot, runner: Runner
 ) -> None:
     for symbol in ("BTCUSDT", "ETHUSDT"):
-        signal = enter(runner, symbol)
+        signal = runner.executed(symbol)
         assert len(bot.trades_of(signal.signal_id)) == 1
         runner.publish(runner.close(signal))
         runner.fill(signal.signal_id, "closed")
@@ -87,7 +75,7 @@ def test_X5_second_executor_takes_nothing_and_says_why(
 def test_X5_lease_passes_on_when_it_has_ended_and_the_first_refuses_then(
     bot: Bot, second: Bot, runner: Runner
 ) -> None:
-    signal = enter(runner, "ETHUSDT")
+    signal = runner.executed("ETHUSDT")
     bot.kill()
     left_s = 4.0
     runner.redis.pexpire(names.EXECUTOR_LEASE, int(left_s * 1000))
@@ -99,7 +87,7 @@ def test_X5_lease_passes_on_when_it_has_ended_and_the_first_refuses_then(
     assert not second.trades_of(early.signal_id)
     eventually(lambda: holder(runner) == owner(second), 15.0)
     assert time.monotonic() - began >= left_s - 0.1
-    late = enter(runner)
+    late = runner.executed()
     assert len(second.trades_of(late.signal_id)) == 1
     bot.start()
     runner.publish(runner.close(signal))
@@ -118,6 +106,6 @@ def test_X5_data_lost_in_redis_leaves_the_lease_with_the_first(
     for _ in range(5):
         runner.redis.flushall()
         assert eventually(lambda: holder(runner)) == owner(bot)
-    signal = enter(runner)
+    signal = runner.executed()
     assert len(bot.trades_of(signal.signal_id)) == 1
     assert not second.trades_of(signal.signal_id)

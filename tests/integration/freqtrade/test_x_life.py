@@ -23,10 +23,8 @@ STAKE = 100.0
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[Exchange]:
     """With Bitcoin at the price of the scenarios."""
-    exchange = Exchange(PRICES, INSTRUMENTS)
-    exchange.start()
-    yield exchange
-    exchange.stop()
+    with Exchange(PRICES, INSTRUMENTS) as exchange:
+        yield exchange
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +32,8 @@ def trading_bot(
     tmp_path_factory: pytest.TempPathFactory, exchange: Exchange, bot_redis: RedisServer
 ) -> Iterator[Bot]:
     """freqtrade, running."""
-    bot = Bot(tmp_path_factory.mktemp("bot"), bot_redis.port, exchange.url, FAST | WHITELIST)
-    try:
-        bot.start()
+    with Bot(tmp_path_factory.mktemp("bot"), bot_redis.port, exchange.url, FAST | WHITELIST) as bot:
         yield bot
-    finally:
-        bot.close()
 
 
 def check_entry(signal: Signal, trade: dict[str, Any]) -> None:

@@ -42,10 +42,7 @@ def start(
 
 def enter(runner: Runner, symbol: str = "BTCUSDT") -> Signal:
     """A large trade at five times leverage: 750 USDT, of an account of 1000."""
-    signal = runner.entry(symbol, leverage=5, position_size_factor=1.5)
-    runner.publish(signal)
-    runner.fill(signal.signal_id, "opened")
-    return signal
+    return runner.executed(symbol, leverage=5, position_size_factor=1.5)
 
 
 def leave(runner: Runner, signal: Signal) -> Fill:

@@ -98,10 +98,8 @@ def lose_each_fill_once(
         runner.redis.publish(names.SIGNALS_CHANNEL, b"")
 
     gate.rule, gate.after_loss = (losses := EachLostOnce()), wake
-    bot = Bot(folder, gate.port, exchange_url, FAST)
     signals: list[Signal] = []
-    try:
-        bot.start()
+    with Bot(folder, gate.port, exchange_url, FAST) as bot:
         for _ in range(count // 2):
             pair = [runner.entry(symbol) for symbol in PRICES]
             signals += pair
@@ -114,8 +112,6 @@ def lose_each_fill_once(
                 runner.fill(signal.signal_id, "closed")
         eventually(lambda: bot.undelivered() == 0)
         trades = bot.get("trades?limit=500")["trades"]
-    finally:
-        bot.close()
     news = Book(*PRICES).take(runner)
     told = len(list(runner.fills()))
     print(f"X1: {gate.lost} losses, {len(trades)} trades, {told} fills sent, {len(news)} counted")
@@ -134,9 +130,7 @@ def test_X2_50_signals_for_one_pair_at_once_1_position(
     eventually(bot.open_trades)
     for signal in signals:  # and once more, each for itself
         runner.publish(signal)
-    other = runner.entry()
-    runner.publish(other)
-    runner.fill(other.signal_id, "opened")
+    runner.executed()
     trades = [t for t in bot.open_trades() if t["pair"] == "ETH/USDT:USDT"]
     print(f"X2: {len(trades)} position from {len(signals)} signals")
     assert len(trades) == 1
@@ -146,27 +140,24 @@ def test_X2_50_signals_for_one_pair_at_once_1_position(
 def test_X3_50_signals_for_50_pairs_at_once_2_positions_with_2_slots(
     own_redis: RedisServer, tmp_path: Path
 ) -> None:
-    exchange = Exchange({f"{base}USDT": PRICE for base in BASES.split()})
-    exchange.start()
-    pairs = msgspec.json.encode([pair_of(symbol) for symbol in exchange.prices]).decode()
+    prices = {f"{base}USDT": PRICE for base in BASES.split()}
+    pairs = msgspec.json.encode([pair_of(symbol) for symbol in prices]).decode()
     settings = {
         **FAST,
         "FREQTRADE__MAX_OPEN_TRADES": "2",
         "FREQTRADE__EXCHANGE__PAIR_WHITELIST": pairs,
     }
-    bot = Bot(tmp_path, own_redis.port, exchange.url, settings)
-    with blocking_redis(own_redis.port) as client:
+    with (
+        Exchange(prices) as exchange,
+        blocking_redis(own_redis.port) as client,
+        Bot(tmp_path, own_redis.port, exchange.url, settings) as bot,
+    ):
         runner = Runner(client, exchange.prices)
-        try:
-            bot.start()
-            signals = [runner.entry(symbol, ttl=30) for symbol in exchange.prices]
-            publish_at_once(own_redis.port, signals)
-            eventually(lambda: len(list(runner.fills())) >= len(signals), 30)
-            bot.let_turn()
-            count, told = len(bot.open_trades()), list(runner.fills())
-        finally:
-            bot.close()
-            exchange.stop()
+        signals = [runner.entry(symbol, ttl=30) for symbol in exchange.prices]
+        publish_at_once(own_redis.port, signals)
+        eventually(lambda: len(list(runner.fills())) >= len(signals), 30)
+        bot.let_turn()
+        count, told = len(bot.open_trades()), list(runner.fills())
     print(f"X3: {count} positions from {len(signals)} signals")
     assert len(signals) == len({fill.signal_id for fill in told}) == len(told) == 50
     assert count == 2

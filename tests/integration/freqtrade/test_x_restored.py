@@ -27,10 +27,8 @@ pytestmark = pytest.mark.timeout(240)
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[Exchange]:
     """With Bitcoin at the price of the scenarios."""
-    exchange = Exchange(PRICES, INSTRUMENTS)
-    exchange.start()
-    yield exchange
-    exchange.stop()
+    with Exchange(PRICES, INSTRUMENTS) as exchange:
+        yield exchange
 
 
 @pytest.fixture
@@ -38,12 +36,8 @@ def bot(tmp_path: Path, bot_redis: RedisServer, exchange: Exchange) -> Iterator[
     """freqtrade, running, that has never traded."""
     bot_redis.flush()
     exchange.prices.update(PRICES)
-    bot = Bot(tmp_path, bot_redis.port, exchange.url, FAST | WHITELIST)
-    try:
-        bot.start()
+    with Bot(tmp_path, bot_redis.port, exchange.url, FAST | WHITELIST) as bot:
         yield bot
-    finally:
-        bot.close()
 
 
 def restore(bot: Bot, copy: Path) -> None:
@@ -124,9 +118,7 @@ async def test_trade_that_is_open_again_in_a_restored_database_is_adopted_and_en
 def test_after_the_loss_of_redis_nothing_old_is_entered_and_what_is_open_is_kept(
     bot: Bot, runner: Runner, bot_redis: RedisServer
 ) -> None:
-    held = runner.entry()
-    runner.publish(held)
-    runner.fill(held.signal_id, "opened")
+    held = runner.executed()
     bot_redis.kill()
     bot_redis.start()
     leave_behind(runner.redis, held)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from services.core.records import Signal
 from squeezeflow import rules
+from tests.signals import entry_fields
 
 NOW_MS = 1_800_000_000_000
 MARKET = {"symbol": "BTCUSDT", "pair": "BTC/USDT:USDT"}
@@ -19,36 +20,7 @@ MARKET = {"symbol": "BTCUSDT", "pair": "BTC/USDT:USDT"}
 
 def entry(**changes: Any) -> Signal:
     """A valid long entry."""
-    values: dict[str, Any] = {
-        "event": "ENTRY",
-        "signal_id": "id-1",
-        "setup_id": "BTC:1:0",
-        "timestamp": "2027-01-15T08:00:00.000Z",
-        "ts_ms": NOW_MS,
-        "refreshed_ms": NOW_MS,
-        "valid_until_ms": NOW_MS + 60_000,
-        **MARKET,
-        "base_symbol": "BTC",
-        "action": "LONG",
-        "score": 6.0,
-        "score_breakdown": {},
-        "position_size_factor": 1.0,
-        "leverage": 3,
-        "entry_price": 100.0,
-        "invalidation_price": 99.0,
-        "max_deviation": 0.003,
-        "stop_price": 95.0,
-        "ttl": 5,
-        "confidence": 0.7,
-        "reset_type": "A",
-        "context": {},
-        "oi": {},
-        "cvd": {},
-        "coverage": 1.0,
-        "reasoning": "",
-        "mode": "paper",
-    }
-    return Signal(**{**values, **changes})
+    return Signal(**entry_fields(NOW_MS, score=6.0, max_deviation=0.003) | changes)
 
 
 def close(parent: str | None) -> Signal:

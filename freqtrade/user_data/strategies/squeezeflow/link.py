@@ -198,23 +198,23 @@ class Link:
         return lease.Answer(int(token), value.decode(), int(left_ms))
 
     def _next_message(self, limit_s: float) -> None:
+        pubsub = self._pubsub or PubSub(self._redis.connection_pool, ignore_subscribe_messages=True)
         try:
             if self._pubsub is None:
-                self._pubsub = PubSub(self._redis.connection_pool, ignore_subscribe_messages=True)
-                self._pubsub.subscribe(names.SIGNALS_CHANNEL)
+                pubsub.subscribe(names.SIGNALS_CHANNEL)
+                self._pubsub = pubsub
             ends = time.monotonic() + limit_s
             # Confirmations of subscriptions and pings come back as None before the time is up.
             while (left := ends - time.monotonic()) > 0:
-                if self._pubsub.get_message(timeout=left) is not None:
+                if pubsub.get_message(timeout=left) is not None:
                     break
             for _ in range(MAX_DRAINED):
-                if self._pubsub.get_message(timeout=0) is None:
+                if pubsub.get_message(timeout=0) is None:
                     break
         except (RedisError, OSError):
-            if self._pubsub is not None:
-                with suppress(RedisError, OSError):
-                    self._pubsub.close()
-                self._pubsub = None
+            self._pubsub = None
+            with suppress(RedisError, OSError):
+                pubsub.close()
             raise
 
     def _call(self, operation: Callable[[], T], limit_s: float = CALL_LIMIT_S) -> T:

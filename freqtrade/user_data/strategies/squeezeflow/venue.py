@@ -129,7 +129,6 @@ class Watch:
         self._strays: Doubts[str] = Doubts()
         self._bare: Doubts[str] = Doubts()
         self._snapshot: Snapshot | None = None
-
         self._failing = False
         self._stop = threading.Event()
         self._suspicion = threading.Event()

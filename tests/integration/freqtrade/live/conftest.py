@@ -14,10 +14,8 @@ from tests.integration.servers import RedisServer
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[LiveExchange]:
     """An exchange with an account."""
-    exchange = LiveExchange("KEYofTheExchange" + "k" * 48, "SECRETofTheExchange" + "s" * 45)
-    exchange.start()
-    yield exchange
-    exchange.stop()
+    with LiveExchange("KEYofTheExchange" + "k" * 48, "SECRETofTheExchange" + "s" * 45) as exchange:
+        yield exchange
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +36,5 @@ def running_bot(
     settings = live_settings(folder, exchange)
     if not dry_run:
         settings["FREQTRADE__DRY_RUN"] = "false"
-    bot = Bot(folder, bot_redis.port, exchange.url, settings)
-    try:
-        bot.start()
+    with Bot(folder, bot_redis.port, exchange.url, settings) as bot:
         yield bot
-    finally:
-        bot.close()

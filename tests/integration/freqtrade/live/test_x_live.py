@@ -33,9 +33,7 @@ def test_X4_killed_while_the_way_out_is_ordered_0_doubles_0_forgotten(
         bot.kill()
         return True
 
-    signal = runner.entry(mode="live")
-    runner.publish(signal)
-    runner.fill(signal.signal_id, "opened")
+    signal = runner.executed(mode="live")
     eventually(lambda: "stoploss" in [o["ft_order_side"] for o in bot.open_trades()[0]["orders"]])
     exchange.lose_reply = lose
     runner.publish(runner.close(signal), ttl=ALARM_LIMIT_S)
