@@ -131,11 +131,17 @@ class Supervisor:
 
 
 def leftovers(root: Path) -> list[psutil.Process]:
-    """Processes of this clone's stack, known by the mark in their environment."""
+    """Processes of this clone's stack, known by the mark in their environment.
+
+    Redis writes its title over that; it is known by the folder it works in.
+    """
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARK) == str(root):
+            if process.environ().get(MARK) == str(root) or (
+                process.name() == "redis-server"
+                and Path(process.cwd()).is_relative_to(root / ".local")
+            ):
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
             continue

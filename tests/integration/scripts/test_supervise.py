@@ -147,6 +147,21 @@ def test_the_demo_has_its_exchanges_with_it(layout: Layout) -> None:
         _ready(demo, Program("aggr-server", SLEEP, 10))
 
 
+def test_down_finds_the_redis_that_a_killed_supervisor_left(layout: Layout) -> None:
+    settings = StackSettings(redis_port=free_port())
+    installed = debian.find(ROOT / ".local")
+    assert installed is not None
+    conf = layout.run / "redis.conf"
+    conf.write_text(render.redis_conf(layout, settings, "password"))
+    supervisor = _launch(layout, [Program("redis", [installed.redis_server, str(conf)], 10)])
+    pid = _start(supervisor, "redis")
+    _eventually(lambda: MARK not in psutil.Process(pid).environ())
+    os.kill(int((layout.run / "supervisord.pid").read_text()), signal.SIGKILL)
+    _eventually(lambda: not supervisor.alive())
+    native.down(layout.root)
+    assert not psutil.pid_exists(pid)
+
+
 def test_redis_and_influxdb_take_their_configuration(layout: Layout) -> None:
     settings = StackSettings(
         redis_port=free_port(),
