@@ -37,10 +37,6 @@ _log = getLogger(__name__)
 Written = Callable[[], None]
 
 
-def _nothing() -> None:
-    pass
-
-
 class PointKey(msgspec.Struct, frozen=True):
     """What makes a signal's point: its tags and its time in ms, UTC."""
 
@@ -171,20 +167,12 @@ class InfluxSignalManager:
         self._queue: asyncio.Queue[tuple[str, Written]] = asyncio.Queue(QUEUE)
         self._told: deque[Written] = deque(maxlen=QUEUE)
 
-    def store(self, text: str, written: Written = _nothing) -> None:
+    def store(self, text: str, written: Written = lambda: None) -> None:
         """Take a point; `written` is called when InfluxDB has it."""
         if self._queue.full():
             _log.error("signal record lost, InfluxDB has been away too long %s", kv(queue=QUEUE))
             self._queue.get_nowait()
         self._queue.put_nowait((text, written))
-
-    def record(self, signal: Signal, decision: Mapping[str, Any]) -> None:
-        """See `line_of_signal`."""
-        self.store(line_of_signal(signal, decision))
-
-    def filled(self, key: PointKey, trade_id: int, price: float, ts_ms: int) -> None:
-        """See `line_of_fill`."""
-        self.store(line_of_fill(key, trade_id, price, ts_ms))
 
     def finish(self, key: PointKey, outcome: Outcome, **fields: Field | None) -> None:
         """See `line_of_outcome`."""

@@ -35,6 +35,11 @@ def params_with(values: Mapping[str, Any]) -> Params:
             )
     if len(params.ctx_windows) != len(params.ctx_weights):
         raise BacktestError("ctx_windows and ctx_weights must be equally many")
+    if params.scale_floor <= 0:
+        raise BacktestError(
+            f"scale_floor={params.scale_floor}: must be above 0, or a longer window whose flow "
+            "cancels out has no scale"
+        )
     if list(params.scale_windows) != sorted(set(params.scale_windows)):
         raise BacktestError(f"scale_windows={params.scale_windows}: must grow")
     return params

@@ -68,9 +68,9 @@ class Intake:
         return sums[into_minute : into_minute + n]
 
     def advance(self, stop: int) -> None:
-        """Let the history take the seconds up to before `stop`; at most the last ends a minute."""
-        if stop == self.done:
-            return
+        """Let the history take the seconds up to before `stop`, at least one more than it has; at
+        most the last ends a minute.
+        """
         history, block = self._history, self._block
         last = stop - 1
         history.seconds.take(stop - self.done)

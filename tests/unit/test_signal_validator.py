@@ -6,42 +6,17 @@ import pytest
 
 from services.core.records import Signal
 from services.signal_validator import Facts, Memory, Reason, SignalValidator
+from tests.signals import entry_fields
 
 NOW = 1_700_000_000_000
 GOOD_FACTS = Facts(now_ms=NOW, last_price=100.0, price_age_s=0)
 
 
 def signal(**changes: Any) -> Signal:
-    fields: dict[str, Any] = {
-        "event": "ENTRY",
-        "signal_id": "id-1",
-        "setup_id": "BTC:1:1",
-        "timestamp": "2023-11-14T22:13:20.000Z",
-        "ts_ms": NOW,
-        "refreshed_ms": NOW,
-        "valid_until_ms": NOW + 60_000,
-        "symbol": "BTCUSDT",
-        "base_symbol": "BTC",
-        "pair": "BTC/USDT:USDT",
-        "action": "LONG",
-        "score": 6.0,
-        "score_breakdown": {"absorption_candle": 1.0},
-        "position_size_factor": 1.0,
-        "leverage": 3,
-        "entry_price": 100.0,
-        "invalidation_price": 99.0,
-        "max_deviation": 0.01,
-        "stop_price": 98.0,
-        "ttl": 5,
-        "confidence": 0.7,
-        "reset_type": "A",
-        "context": {},
-        "oi": {},
-        "cvd": {},
-        "coverage": 1.0,
-        "reasoning": "",
-        "mode": "paper",
-    }
+    fields = entry_fields(
+        NOW, setup_id="BTC:1:1", score=6.0, score_breakdown={"absorption_candle": 1.0},
+        stop_price=98.0,
+    )  # fmt: skip
     if changes.get("action") == "CLOSE":
         fields |= {"event": "EXIT", "parent_signal_id": "p", "stop_price": None}
     return msgspec.convert(fields | changes, Signal)

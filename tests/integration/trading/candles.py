@@ -76,22 +76,26 @@ class Venue:
 
 
 @asynccontextmanager
-async def filled_runner(
+async def cold_runner(
     connections: Connections, influx: InfluxClient, tape: Tape, folder: Path, gateway: str
 ) -> AsyncIterator[Runner]:
-    """A runner that has filled its history from candles and has seen second `BEGIN + 80`."""
+    """A runner at second `BEGIN` that knows when it will have history enough."""
     await store(influx, tape, FIRST, BEGIN)
     known = msgspec.structs.replace(connections, exchange_gateway=gateway)
     async with Runner(known, tape, folder, squeezeflow_backfill=True) as runner:
         await runner.start(BEGIN)
         await eventually(lambda: runner.btc.usable_at)
-        i = BEGIN + 80
-        await store(influx, tape, BEGIN, i)
-        await runner.play(BEGIN + 1, i)
-        await eventually(lambda: not runner.btc.live)
-        await runner.publish(i)
-        await eventually(lambda: runner.btc.live)
         yield runner
+
+
+async def fill_up(runner: Runner, influx: InfluxClient) -> None:
+    """Let it fill its history from candles, until it has seen second `BEGIN + 80`."""
+    i = BEGIN + 80
+    await store(influx, runner.tape, BEGIN, i)
+    await runner.play(BEGIN + 1, i)
+    await eventually(lambda: not runner.btc.live)
+    await runner.publish(i)
+    await eventually(lambda: runner.btc.live)
 
 
 async def signal_on_candles(
@@ -101,8 +105,9 @@ async def signal_on_candles(
     venue = Venue(tape)
     await venue.server.start_server()
     try:
-        runner_of = filled_runner(connections, influx, tape, folder, venue.gateway)
+        runner_of = cold_runner(connections, influx, tape, folder, venue.gateway)
         async with runner_of as runner:
+            await fill_up(runner, influx)
             await runner.play(BEGIN + 81, LEAD_S + 2780, lambda: bool(runner.btc.signal))
             signal = runner.btc.signal
     finally:

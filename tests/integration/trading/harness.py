@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ from services.market.symbols import pair_of, symbol_of
 from services.trading.app import App
 from services.trading.symbol import SymbolTrader
 from tests.unit.strategy import scenarios
+from tests.waiting import within
+
+eventually = within(20.0)
 
 FOUR_HOURS = 14_400
 SPLIT = {
@@ -98,16 +102,6 @@ async def store(influx: InfluxClient, tape: Tape, first: int, stop: int) -> None
     for start in range(first, stop, 1000):
         lines = [line(bar) for i in range(start, min(start + 1000, stop)) for bar in tape.bars(i)]
         await influx.write(lines, retention_policy=TIMEFRAMES[0].retention_policy)
-
-
-async def eventually(check: Callable[[], Any], timeout_s: float = 20.0) -> Any:
-    """Wait until `check` gives something true, and return it."""
-    deadline = time.monotonic() + timeout_s
-    while not (found := check()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s} s: {check}")
-        await asyncio.sleep(0.001)
-    return found
 
 
 class Runner:
@@ -190,12 +184,12 @@ class Runner:
 
     async def listening(self) -> None:
         """Wait until Redis itself knows of the subscription to the bars."""
-        for _ in range(2000):
-            ((_, listeners),) = await self._redis.pubsub_numsub(CHANNEL)
-            if listeners:
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError("nobody listens to the bars")
+
+        async def listeners() -> int:
+            ((_, count),) = await self._redis.pubsub_numsub(CHANNEL)
+            return int(count)
+
+        await eventually(listeners)
 
     def skip(self, count: int = 1) -> None:
         """Lose the next messages."""
@@ -246,3 +240,15 @@ class Runner:
 def close(a: float, b: float) -> bool:
     """Equal but for the order of additions."""
     return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-6)
+
+
+@asynccontextmanager
+async def live(
+    connections: Connections, influx: InfluxClient, folder: Path, at: int, name: str = "S5"
+) -> AsyncIterator[Runner]:
+    """A runner that has loaded a scenario up to its second `at`, and decides from then on."""
+    tape = Tape(name)
+    await store(influx, tape, 0, at)
+    async with Runner(connections, tape, folder) as runner:
+        await runner.start(at)
+        yield runner

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -297,13 +297,3 @@ async def ready(redis: Redis) -> set[str]:
 def led_by(owners: dict[str, str], pid: int) -> set[str]:
     """Symbols of the replica with this process id."""
     return {symbol for symbol, owner in owners.items() if f"-{pid}-" in owner}
-
-
-async def until(check: Callable[[], Awaitable[Any]], timeout_s: float) -> Any:
-    """Ask until the answer is true, and return it."""
-    deadline = time.monotonic() + timeout_s
-    while not (found := await check()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s} s: {check}")
-        await asyncio.sleep(0.05)
-    return found

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 
 from aggr_server.influx import InfluxClient
@@ -19,7 +16,15 @@ from services.market.klines import Klines, KlinesUnavailable
 from services.strategy.types import State
 from services.trading.warmup import shortage
 from tests.integration.trading import harness
-from tests.integration.trading.candles import BEGIN, FIRST, PERP, SPLIT, SPOT, Venue
+from tests.integration.trading.candles import (
+    BEGIN,
+    PERP,
+    SPLIT,
+    SPOT,
+    Venue,
+    cold_runner,
+    fill_up,
+)
 from tests.integration.trading.harness import Runner, Tape, eventually, store
 from tests.unit.strategy.scenarios import LEAD_S
 
@@ -128,35 +133,20 @@ async def test_an_empty_database_is_told_class_by_class(
 async def test_warm_after_half_an_hour_with_candles_and_the_signal_says_so(
     connections: Connections, influx: InfluxClient, tmp_path: Path, venue: Venue, tape: Tape,
 ) -> None:  # fmt: skip
-    await store(influx, tape, FIRST, BEGIN)
-    known = msgspec.structs.replace(connections, exchange_gateway=venue.gateway)
-    async with Runner(known, tape, tmp_path, squeezeflow_backfill=True) as runner:
-        await runner.start(BEGIN)
-        await eventually(lambda: runner.btc.usable_at)
+    async with cold_runner(connections, influx, tape, tmp_path, venue.gateway) as runner:
         assert runner.btc.engine.state is State.WARMUP
         assert runner.btc.filled == ()
         lack = shortage(runner.btc)
         assert lack is not None
         assert lack.warm_at == runner.btc.usable_at
 
-        i = BEGIN + 80
-        await store(influx, tape, BEGIN, i)
-        await runner.play(BEGIN + 1, i)
-        await eventually(lambda: not runner.btc.live)
-        await runner.publish(i)
-        await eventually(lambda: runner.btc.live)
+        await fill_up(runner, influx)
         assert len(runner.btc.filled) > 200
-        await runner.play(i + 1, LEAD_S + 2780, lambda: bool(runner.btc.signal))
+        await runner.play(BEGIN + 81, LEAD_S + 2780, lambda: bool(runner.btc.signal))
         signal = runner.btc.signal
         assert signal is not None
         assert "backfilled minutes" in signal.reasoning
-        rows = await eventually_stored(influx)
+        rows = await eventually(
+            lambda: influx.query("SELECT signal_id FROM strategy_signals"), 10.0
+        )
         assert signal.signal_id in {row["signal_id"] for row in rows}
-
-
-async def eventually_stored(influx: InfluxClient) -> list[dict[str, Any]]:
-    for _ in range(200):
-        if rows := await influx.query("SELECT signal_id FROM strategy_signals"):
-            return rows
-        await asyncio.sleep(0.05)
-    raise AssertionError("no signal stored")

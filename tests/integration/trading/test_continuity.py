@@ -12,7 +12,7 @@ from aggr_server.influx import InfluxClient
 from aggr_server.settings import Connections
 from services.core import names
 from services.strategy.types import State
-from tests.integration.trading.harness import Runner, Tape, close, eventually, store
+from tests.integration.trading.harness import Runner, Tape, close, eventually, live, store
 from tests.unit.strategy.scenarios import LEAD_S
 
 RESET_AT = LEAD_S + 2768
@@ -118,11 +118,7 @@ async def test_lost_messages_are_read_back_in_their_place(
 async def test_entry_of_the_past_is_not_published(
     connections: Connections, redis: Redis, influx: InfluxClient, tmp_path: Path
 ) -> None:
-    tape = Tape("S5")
-    begin = SIGNAL_AT + 40
-    await store(influx, tape, 0, begin)
-    async with Runner(connections, tape, tmp_path) as runner:
-        await runner.start(begin)
+    async with live(connections, influx, tmp_path, SIGNAL_AT + 40) as runner:
         assert runner.btc.engine.state is State.COOLDOWN
         assert await runner.shown() is None
         assert await redis.lrange(names.history("BTCUSDT"), 0, -1) == []

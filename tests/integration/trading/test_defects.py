@@ -11,7 +11,12 @@ from redis.asyncio import Redis
 from aggr_server.influx import InfluxClient, InfluxError
 from aggr_server.settings import Connections
 from services.core import names
-from services.influx_signal_manager import InfluxSignalManager, point_key
+from services.influx_signal_manager import (
+    InfluxSignalManager,
+    line_of_fill,
+    line_of_signal,
+    point_key,
+)
 from services.performance_monitor import PerformanceMonitor
 from services.trading.outbox import Outbox
 from tests.integration.trading.test_performance_monitor import settings
@@ -52,9 +57,9 @@ async def test_D63_a_signal_and_its_outcome_are_one_point(influx: InfluxClient) 
     manager = InfluxSignalManager(influx)
     now_ms = time.time_ns() // 1_000_000 - 60_000
     one = signal(ts_ms=now_ms)
-    manager.record(one, {})
+    manager.store(line_of_signal(one, {}))
     await manager.drain()
-    manager.filled(point_key(one), 1, 100.0, now_ms + 200)
+    manager.store(line_of_fill(point_key(one), 1, 100.0, now_ms + 200))
     manager.finish(point_key(one), "profitable", pnl=1.0, exit_reason="CVD_TREND")
     await manager.drain()
     (row,) = await influx.query(

@@ -16,7 +16,7 @@ from services.core.records import Fill
 from services.strategy.types import State
 from services.trading.fills import FillBook, FillsConsumer
 from services.trading.leases import Leases
-from tests.integration.trading.harness import Runner, Tape, eventually, store
+from tests.integration.trading.harness import eventually, live
 from tests.unit.strategy.scenarios import LEAD_S
 
 SIGNAL_AT = LEAD_S + 2773
@@ -30,11 +30,8 @@ async def acknowledged(redis: Redis) -> None:
 async def test_a_refused_order_cancels_the_signal(
     connections: Connections, redis: Redis, influx: InfluxClient, tmp_path: Path
 ) -> None:
-    tape = Tape("S5")
     begin = SIGNAL_AT - 5
-    await store(influx, tape, 0, begin)
-    async with Runner(connections, tape, tmp_path) as runner:
-        await runner.start(begin)
+    async with live(connections, influx, tmp_path, begin) as runner:
         await runner.play(begin + 1, SIGNAL_AT + 1)
         signal = await runner.until_shown()
         assert signal is not None

@@ -15,7 +15,7 @@ from services.core.records import Halt
 from services.strategy.types import State
 from services.trading.halted import HaltWatch
 from services.trading.portfolio import Portfolio
-from tests.integration.trading.harness import Runner, Tape, eventually, store
+from tests.integration.trading.harness import Runner, Tape, eventually, live, store
 from tests.integration.trading.test_signal_path import EXIT_AT, SIGNAL_AT
 
 ON = Halt(halted=True, ts_ms=1_800_000_000_000, by="me@here", reason="news")
@@ -66,11 +66,8 @@ async def test_X9_no_entry_is_published_while_halted(
 async def test_X9_exits_are_published_while_halted(
     connections: Connections, redis: Redis, influx: InfluxClient, tmp_path: Path
 ) -> None:
-    tape = Tape("S5")
     begin = SIGNAL_AT - 10
-    await store(influx, tape, 0, begin)
-    async with Runner(connections, tape, tmp_path) as runner:
-        await runner.start(begin)
+    async with live(connections, influx, tmp_path, begin) as runner:
         i = await runner.play(
             begin + 1, SIGNAL_AT + 60, until=lambda: runner.btc.signal is not None
         )

@@ -14,7 +14,7 @@ from aggr_server.settings import Connections
 from aggr_server.wire import Bar, Gap
 from services.strategy.types import State
 from tests.integration.trading import harness
-from tests.integration.trading.harness import Runner, Tape, close, eventually, store
+from tests.integration.trading.harness import Runner, Tape, close, eventually, live, store
 from tests.unit.strategy.scenarios import LEAD_S
 
 SIGNAL_AT = LEAD_S + 2773
@@ -56,11 +56,8 @@ def of_day(runner: Runner, first: int) -> tuple[float, float]:
 async def test_s7_no_entry_while_the_large_market_is_not_known(
     connections: Connections, influx: InfluxClient, tmp_path: Path
 ) -> None:
-    tape = Tape("S5")
     begin = SIGNAL_AT - 60
-    await store(influx, tape, 0, begin)
-    async with Runner(connections, tape, tmp_path) as runner:
-        await runner.start(begin)
+    async with live(connections, influx, tmp_path, begin) as runner:
         await lose(runner, begin + 1, SIGNAL_AT + 100)
         assert runner.btc.last is not None
         assert runner.btc.last.degraded
@@ -72,10 +69,7 @@ async def test_s7_no_entry_while_the_large_market_is_not_known(
 async def test_s7_a_waiting_signal_is_cancelled_when_data_degrade(
     connections: Connections, influx: InfluxClient, tmp_path: Path
 ) -> None:
-    tape = Tape("S5")
-    await store(influx, tape, 0, SIGNAL_AT - 5)
-    async with Runner(connections, tape, tmp_path) as runner:
-        await runner.start(SIGNAL_AT - 5)
+    async with live(connections, influx, tmp_path, SIGNAL_AT - 5) as runner:
         i = await runner.play(SIGNAL_AT - 4, SIGNAL_AT + 30, lambda: bool(runner.btc.signal))
         await lose(runner, i, i + 15)
         assert runner.btc.signal is None
@@ -86,10 +80,7 @@ async def test_s7_a_waiting_signal_is_cancelled_when_data_degrade(
 async def test_s7_an_open_position_is_closed_when_data_stay_away(
     connections: Connections, influx: InfluxClient, tmp_path: Path
 ) -> None:
-    tape = Tape("S5")
-    await store(influx, tape, 0, SIGNAL_AT - 5)
-    async with Runner(connections, tape, tmp_path) as runner:
-        await runner.start(SIGNAL_AT - 5)
+    async with live(connections, influx, tmp_path, SIGNAL_AT - 5) as runner:
         i = await runner.play(SIGNAL_AT - 4, SIGNAL_AT + 30, lambda: bool(runner.btc.signal))
         signal = runner.btc.signal
         assert signal is not None
@@ -106,10 +97,7 @@ async def test_s7_an_open_position_is_closed_when_data_stay_away(
 async def test_s7_a_gap_lowers_coverage_until_it_is_over(
     connections: Connections, influx: InfluxClient, tmp_path: Path
 ) -> None:
-    tape = Tape("S6")
-    await store(influx, tape, 0, CALM)
-    async with Runner(connections, tape, tmp_path) as runner:
-        await runner.start(CALM)
+    async with live(connections, influx, tmp_path, CALM, "S6") as runner:
         await runner.play(CALM + 1, CALM + 5)
         assert runner.btc.aggregator.coverage == pytest.approx(1.0)
         await lose(runner, CALM + 5, CALM + 9)
@@ -163,28 +151,25 @@ async def test_s7_what_is_fetched_later_counts_as_if_it_had_never_been_missing(
     tmp_path: Path,
     over_redis: bool,
 ) -> None:
-    tape = Tape("S6")
-    await store(influx, tape, 0, CALM)
-    async with Runner(connections, tape, tmp_path) as runner:
-        await runner.start(CALM)
+    async with live(connections, influx, tmp_path, CALM, "S6") as runner:
         gap = await lose(runner, CALM + 1, CALM + 61)
-        await store(influx, tape, CALM, CALM + 62)
+        await store(influx, runner.tape, CALM, CALM + 62)
         await influx.write([gap_line(Gap(gap.market, gap.from_s, gap.from_s, gap.reason))])
         amended: dict[str, Any] = {}
         if over_redis:
-            late = [b for i in range(CALM + 1, CALM + 61) for b in tape.bars(i)
+            late = [b for i in range(CALM + 1, CALM + 61) for b in runner.tape.bars(i)
                     if b.market == LARGE]  # fmt: skip
             filled = Gap(gap.market, gap.from_s, gap.from_s, gap.reason)
             amended = {"amended": late, "gaps": [filled]}
             await runner.publish(CALM + 61, **amended)
         else:
             runner.skip(1)  # told while nobody listened; found in InfluxDB afterwards
-            await store(influx, tape, CALM + 61, CALM + 63)
+            await store(influx, runner.tape, CALM + 61, CALM + 63)
             await runner.publish(CALM + 62)
         last = CALM + (61 if over_redis else 62)
         await runner.taken(last)
         await eventually(lambda: not runner.btc.live)
-        await store(influx, tape, CALM + 61, last + 1)
+        await store(influx, runner.tape, CALM + 61, last + 1)
         await runner.publish(last + 1)
         await eventually(lambda: runner.btc.live)
         spot, perp = of_day(runner, CALM)

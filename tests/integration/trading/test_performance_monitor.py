@@ -13,9 +13,14 @@ from aggr_server.settings import Connections
 from services.core import names
 from services.core.records import Heartbeat
 from services.core.settings import ServiceSettings
-from services.influx_signal_manager import InfluxSignalManager, point_key
+from services.influx_signal_manager import (
+    InfluxSignalManager,
+    line_of_fill,
+    line_of_signal,
+    point_key,
+)
 from services.performance_monitor import PerformanceMonitor
-from tests.integration.trading.harness import Runner, Tape, store
+from tests.integration.trading.harness import live
 from tests.unit.test_signal_validator import signal
 
 
@@ -114,9 +119,9 @@ async def test_latency_is_that_of_stored_signals_and_of_their_fills(
     )
     await redis.lpush(names.history("BTCUSDT"), msgspec.json.encode(sent))
     manager = InfluxSignalManager(influx)
-    manager.record(sent, {})
+    manager.store(line_of_signal(sent, {}))
     await manager.drain()
-    manager.filled(point_key(sent), 1, 100.0, sent.ts_ms + 180)
+    manager.store(line_of_fill(point_key(sent), 1, 100.0, sent.ts_ms + 180))
     manager.finish(point_key(sent), "profitable", pnl=2.0, pnl_percentage=2.0)
     await manager.drain()
     found = await PerformanceMonitor(settings(connections)).read()
@@ -132,17 +137,16 @@ async def test_latency_is_that_of_stored_signals_and_of_their_fills(
 async def test_bars_that_come_late_are_counted_and_their_flow_is_not_lost(
     connections: Connections, redis: Redis, influx: InfluxClient, tmp_path: Path
 ) -> None:
-    tape = Tape("S6")
     begin = 20_000
-    await store(influx, tape, 0, begin)
-    async with Runner(connections, tape, tmp_path) as runner:
-        await runner.start(begin)
+    async with live(connections, influx, tmp_path, begin, "S6") as runner:
         await runner.play(begin + 1, begin + 3)
-        late = [msgspec.structs.replace(b, vbuy=b.vbuy + 5.0) for b in tape.bars(begin + 2)[:1]]
+        late = [
+            msgspec.structs.replace(b, vbuy=b.vbuy + 5.0) for b in runner.tape.bars(begin + 2)[:1]
+        ]
         before = runner.btc.engine.c_spot
         await runner.publish(begin + 3, amended=late)
         await runner.taken(begin + 3)
-        own = sum(bar.vbuy - bar.vsell for bar in tape.bars(begin + 3)[:2])
+        own = sum(bar.vbuy - bar.vsell for bar in runner.tape.bars(begin + 3)[:2])
         assert abs(runner.btc.engine.c_spot - before - own - 5.0) < 1e-6
         details = runner.app.cycle._details()
         assert (details["late_bars"], details["lost_bars"]) == (1, 0)

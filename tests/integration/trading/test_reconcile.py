@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from redis.asyncio import Redis
 from aggr_server.influx import InfluxClient
 from aggr_server.settings import Connections
 from services.core import names
+from services.core.records import Signal
 from services.strategy.types import State
 from tests.integration.trading.freqtrade_double import FreqtradeDouble, trade
 from tests.integration.trading.harness import Runner, Tape, close, eventually, store
@@ -32,6 +35,25 @@ def runner_of(
         freqtrade_api_password="secret",
         **more,
     )
+
+
+@asynccontextmanager
+async def holding(
+    double: FreqtradeDouble, connections: Connections, influx: InfluxClient, folder: Path
+) -> AsyncIterator[tuple[Runner, Signal]]:
+    """A runner in the position that its signal has led to."""
+    tape = Tape("S5")
+    begin = SIGNAL_AT - 5
+    await store(influx, tape, 0, begin)
+    async with runner_of(double, connections, tape, folder) as runner:
+        await runner.start(begin)
+        await eventually(lambda: not runner.app.desk.portfolio.problem)
+        await runner.play(begin + 1, SIGNAL_AT + 1)
+        signal = await runner.until_shown()
+        assert signal is not None
+        await runner.fill("opened", signal)
+        await eventually(lambda: runner.btc.engine.state is State.IN_POSITION)
+        yield runner, signal
 
 
 async def test_D73_an_unknown_open_position_is_adopted_with_its_flow_from_the_database(
@@ -62,20 +84,10 @@ async def test_D73_an_unknown_open_position_is_adopted_with_its_flow_from_the_da
 async def test_a_position_that_is_gone_ends_with_the_outcome_of_the_trade_history(
     connections: Connections, redis: Redis, influx: InfluxClient, tmp_path: Path
 ) -> None:
-    tape = Tape("S5")
-    begin = SIGNAL_AT - 5
-    await store(influx, tape, 0, begin)
     async with (
         FreqtradeDouble() as double,
-        runner_of(double, connections, tape, tmp_path) as runner,
+        holding(double, connections, influx, tmp_path) as (runner, signal),
     ):
-        await runner.start(begin)
-        await eventually(lambda: not runner.app.desk.portfolio.problem)
-        await runner.play(begin + 1, SIGNAL_AT + 1)
-        signal = await runner.until_shown()
-        assert signal is not None
-        await runner.fill("opened", signal)
-        await eventually(lambda: runner.btc.engine.state is State.IN_POSITION)
         await runner.play(SIGNAL_AT + 1, SIGNAL_AT + 21)
         double.closed = [
             trade(
@@ -102,20 +114,10 @@ async def test_a_position_that_is_gone_ends_with_the_outcome_of_the_trade_histor
 async def test_a_trade_that_a_restored_backup_opens_again_is_adopted_and_ends_again(
     connections: Connections, redis: Redis, influx: InfluxClient, tmp_path: Path
 ) -> None:
-    tape = Tape("S5")
-    begin = SIGNAL_AT - 5
-    await store(influx, tape, 0, begin)
     async with (
         FreqtradeDouble() as double,
-        runner_of(double, connections, tape, tmp_path) as runner,
+        holding(double, connections, influx, tmp_path) as (runner, signal),
     ):
-        await runner.start(begin)
-        await eventually(lambda: not runner.app.desk.portfolio.problem)
-        await runner.play(begin + 1, SIGNAL_AT + 1)
-        signal = await runner.until_shown()
-        assert signal is not None
-        await runner.fill("opened", signal)
-        await eventually(lambda: runner.btc.engine.state is State.IN_POSITION)
         await runner.fill("closed", signal, pnl=-1.0, pnl_ratio=-0.02, reason="force_exit")
         await eventually(lambda: runner.btc.engine.state is State.COOLDOWN)
         again = trade(

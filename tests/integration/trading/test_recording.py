@@ -12,8 +12,8 @@ from aggr_server.influx import InfluxClient, InfluxUnavailable
 from aggr_server.settings import Connections
 from services.core import names
 from tests.integration.trading.harness import Runner, Tape, store
-from tests.integration.trading.stage import until
 from tests.integration.trading.test_continuity import SIGNAL_AT
+from tests.waiting import eventually
 
 KEY = names.unrecorded("BTCUSDT")
 
@@ -50,7 +50,7 @@ async def test_a_signal_is_recorded_though_its_runner_was_killed_while_influxdb_
     assert await recorded() == []
 
     await second.start(i)
-    rows = await until(recorded, 20.0)
+    rows = await eventually(recorded, 20.0)
     assert [row["signal_id"] for row in rows] == [signal.signal_id]
     assert len(rows[0]["decision"]) > 100
     await second.publish(i + 1)
@@ -58,7 +58,7 @@ async def test_a_signal_is_recorded_though_its_runner_was_killed_while_influxdb_
     async def forgotten() -> bool:
         return not await redis.exists(KEY)
 
-    await until(forgotten, 20.0)
+    await eventually(forgotten, 20.0)
     await second.stop()
     await first.close()
     await second.close()

@@ -26,8 +26,8 @@ from tests.integration.trading.stage import (
     leaders,
     led_by,
     ready,
-    until,
 )
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.alone
 TAKEOVER_S = 3.0
@@ -93,7 +93,7 @@ async def both_ready(redis: Redis, replicas: list[Replica]) -> dict[str, str]:
         whole = len(owners) == len(SYMBOLS) and len(alive) == len(replicas)
         return owners if whole and all(len(part) == 3 for part in parts) else None
 
-    found: dict[str, str] = await until(shared, READY_WITHIN_S)
+    found: dict[str, str] = await eventually(shared, READY_WITHIN_S)
     return found
 
 
@@ -107,7 +107,7 @@ async def kill_one(stage: Stage, redis: Redis, replicas: list[Replica], who: int
     async def taken() -> bool:
         return lost <= stage.started.keys()
 
-    await until(taken, 20.0)
+    await eventually(taken, 20.0)
     replicas[who].start()
     return max(stage.started[symbol] for symbol in lost) - at
 
@@ -215,7 +215,7 @@ async def test_s10_replacing_all_replicas_one_by_one_loses_and_doubles_nothing(
         async def said() -> bool:
             return all((folders[i] / "strategy-runner.ready").exists() for i in which)
 
-        await until(said, 2 * READY_WITHIN_S)
+        await eventually(said, 2 * READY_WITHIN_S)
 
     async with (
         Redis(port=own_redis.port) as other,

@@ -17,7 +17,7 @@ from services.core import names
 from services.core.records import Signal
 from services.strategy.types import State
 from tests.integration.trading.executor import Executor
-from tests.integration.trading.harness import Runner, Tape, eventually, store
+from tests.integration.trading.harness import Runner, Tape, eventually, live, store
 from tests.unit.strategy.scenarios import LEAD_S
 
 SIGNAL_AT = LEAD_S + 2773
@@ -89,11 +89,8 @@ async def _leave(redis: Redis) -> None:
 async def test_s2_a_signal_claimed_by_an_executor_that_dies_is_not_ordered_again(
     connections: Connections, redis: Redis, influx: InfluxClient, tmp_path: Path
 ) -> None:
-    tape = Tape("S5")
     begin = SIGNAL_AT - 10
-    await store(influx, tape, 0, begin)
-    async with Runner(connections, tape, tmp_path) as runner:
-        await runner.start(begin)
+    async with live(connections, influx, tmp_path, begin) as runner:
         await runner.play(begin + 1, SIGNAL_AT + 1)
         signal = await runner.until_shown()
         assert signal is not None
@@ -120,12 +117,9 @@ def gap_of_all(tape: Tape, first: int, stop: int) -> list[Gap]:
 async def test_s7_no_entry_while_the_input_has_a_gap(
     connections: Connections, redis: Redis, influx: InfluxClient, tmp_path: Path
 ) -> None:
-    tape = Tape("S5")
     begin = SIGNAL_AT - 40
-    await store(influx, tape, 0, begin)
-    async with Runner(connections, tape, tmp_path) as runner:
-        await runner.start(begin)
-        await runner.publish(begin + 1, gaps=gap_of_all(tape, begin + 1, SIGNAL_AT + 20))
+    async with live(connections, influx, tmp_path, begin) as runner:
+        await runner.publish(begin + 1, gaps=gap_of_all(runner.tape, begin + 1, SIGNAL_AT + 20))
         await runner.play(begin + 2, SIGNAL_AT + 20)
         assert runner.btc.last is not None
         assert runner.btc.last.degraded
@@ -136,11 +130,8 @@ async def test_s7_no_entry_while_the_input_has_a_gap(
 async def test_s7_no_entry_while_the_bars_are_stale(
     connections: Connections, redis: Redis, influx: InfluxClient, tmp_path: Path
 ) -> None:
-    tape = Tape("S5")
     begin = SIGNAL_AT - 60
-    await store(influx, tape, 0, begin)
-    async with Runner(connections, tape, tmp_path) as runner:
-        await runner.start(begin)
+    async with live(connections, influx, tmp_path, begin) as runner:
         await runner.play(begin + 1, SIGNAL_AT - 40)
         for i in range(SIGNAL_AT - 40, SIGNAL_AT + 20):
             await runner.publish(i, bars=[])

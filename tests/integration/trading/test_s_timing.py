@@ -28,7 +28,8 @@ from tests.bench.flooding.rig import Stores
 from tests.integration.aggr_server.process import SYMBOL, CollectorProcess, now_s
 from tests.integration.aggr_server.venue import Venue
 from tests.integration.trading.executor import Executor
-from tests.integration.trading.stage import BASES, SYMBOLS, Replica, Stage, Tape, until
+from tests.integration.trading.stage import BASES, SYMBOLS, Replica, Stage, Tape
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.alone
 
@@ -159,7 +160,7 @@ async def test_S6_a_bar_becomes_a_signal_and_a_signal_an_order_in_time(
             entries = found["stages"].get("signal", {}).get("count", 0)
             return found if entries >= len(BASES) and len(executor.ages_ms) >= len(BASES) else None
 
-        found: dict[str, Any] = await until(measured, 80.0)
+        found: dict[str, Any] = await eventually(measured, 80.0)
         polling.cancel()
     print(found["stages"], found["signal_latency"], executor.ages_ms)
     signal_ms = found["stages"]["signal"]

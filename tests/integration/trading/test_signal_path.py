@@ -13,7 +13,7 @@ from aggr_server.settings import Connections
 from services.core import names
 from services.core.records import Signal
 from services.strategy.types import State
-from tests.integration.trading.harness import Runner, Tape, eventually, store
+from tests.integration.trading.harness import eventually, live
 from tests.unit.strategy.scenarios import LEAD_S
 
 SIGNAL_AT = LEAD_S + 2773
@@ -27,11 +27,8 @@ async def outcomes(influx: InfluxClient) -> list[dict[str, object]]:
 async def test_squeeze_becomes_signal_trade_exit_and_outcome(
     connections: Connections, redis: Redis, influx: InfluxClient, tmp_path: Path
 ) -> None:
-    tape = Tape("S5")
     begin = SIGNAL_AT - 30
-    await store(influx, tape, 0, begin)
-    async with Runner(connections, tape, tmp_path) as runner:
-        await runner.start(begin)
+    async with live(connections, influx, tmp_path, begin) as runner:
         assert runner.btc.engine.state is State.DIVERGENCE
 
         i = await runner.play(

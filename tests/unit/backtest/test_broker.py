@@ -15,42 +15,17 @@ from services.backtest.result import Costs, TradeRow
 from services.backtest.sources.tape import FundingSample
 from services.core.records import Fill, Signal
 from squeezeflow import rules
+from tests.signals import entry_fields
 
 T = 1_767_225_600
 SYMBOL = "BTCUSDT"
 
 
 def signal(**fields: object) -> Signal:
-    known: dict[str, object] = {
-        "event": "ENTRY",
-        "signal_id": "one",
-        "setup_id": "BTC:1:0",
-        "timestamp": "",
-        "ts_ms": (T + 1) * 1000,
-        "refreshed_ms": (T + 1) * 1000,
-        "valid_until_ms": (T + 61) * 1000,
-        "symbol": SYMBOL,
-        "base_symbol": "BTC",
-        "pair": "BTC/USDT:USDT",
-        "action": "LONG",
-        "score": 6.5,
-        "score_breakdown": {"directional_bias": 2.0},
-        "position_size_factor": 1.0,
-        "leverage": 3,
-        "entry_price": 100.0,
-        "invalidation_price": 99.0,
-        "max_deviation": 0.02,
-        "stop_price": 95.0,
-        "ttl": 5,
-        "confidence": 0.7,
-        "reset_type": "A",
-        "context": {},
-        "oi": {},
-        "cvd": {},
-        "coverage": 1.0,
-        "reasoning": "",
-        "mode": "backtest",
-    }
+    known = entry_fields(
+        (T + 1) * 1000, signal_id="one", score_breakdown={"directional_bias": 2.0},
+        max_deviation=0.02, mode="backtest",
+    )  # fmt: skip
     return msgspec.convert(known | fields, Signal)
 
 

@@ -54,6 +54,7 @@ def test_a_wrong_parameter_is_refused_with_the_remedy(text: str, cause: str) -> 
         {"div_windows": ()},
         {"ctx_windows": (30,)},
         {"scale_windows": (5, 1, 15, 30, 60, 240)},
+        {"scale_floor": 0.0},
     ],
 )
 def test_values_the_method_cannot_work_with_are_refused(values: dict[str, object]) -> None:

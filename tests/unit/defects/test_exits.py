@@ -18,22 +18,17 @@ from services.strategy.exits import (
 )
 from services.strategy.history import History
 from services.strategy.params import Params
-from services.strategy.types import Exit, OpenPosition, Second, State
+from services.strategy.types import Exit, OpenPosition, State
 from tests.unit.strategy.conftest import Paused, events_of, market_of
-from tests.unit.strategy.test_exits import position
+from tests.unit.strategy.test_exits import position, steady
 
 PARAMS = Params()
 
 
 @pytest.fixture
 def history() -> History:
-    """2000 s of spot buying 1 and perp selling 2 a second at price 1; every scale is 100."""
-    history = History(PARAMS, 0.0, 0.0)
-    for t in range(2000):
-        history.add(Second(t, 1.0, -2.0, 1.0, 2.0, 1.0, 1.0, 1.0, 1.0))
-    for scale in (history.spot, history.perp, history.price):
-        scale.scale = dict.fromkeys(PARAMS.scale_windows, 100.0)
-    return history
+    """Every scale is 100."""
+    return steady(dict.fromkeys(PARAMS.scale_windows, 100.0))
 
 
 @pytest.mark.parametrize("direction", [1, -1])

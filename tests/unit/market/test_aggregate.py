@@ -72,6 +72,22 @@ def test_a_row_without_trades_equals_a_missing_row() -> None:
     assert a.second(T + 5, {"REF:btc": empty}) == b.second(T + 5, {})
 
 
+def test_what_is_known_from_before_is_the_price_and_the_weight_of_the_markets() -> None:
+    a = Aggregator(MARKETS, "REF")
+    a.seed({"S1:btc": 3e6, "S2:btc": 1e6}, 99.0)
+    found = a.second(T, {"S1:btc": bar("S1:btc", T), "S2:btc": bar("S2:btc", T)})
+    assert found is not None
+    assert (found.open, found.high, found.low, found.close) == (99.0,) * 4
+    assert a.members.tracks["S1:btc"].share == pytest.approx(0.75, abs=1e-5)
+
+
+def test_without_a_price_from_before_there_is_no_second_until_one_is_traded() -> None:
+    a = Aggregator(MARKETS, "REF")
+    a.seed({"S1:btc": 3e6}, None)
+    assert a.second(T, bars(T, "S1:btc", "S2:btc")) is None
+    assert a.second(T + 1, bars(T + 1)) is not None
+
+
 def test_a_second_without_trades_carries_the_price() -> None:
     a = Aggregator(MARKETS, "REF")
     run(a, T, T + 3)
@@ -156,6 +172,7 @@ def test_coverage_falls_with_the_share_of_the_silent_and_degrades_after_ten_seco
     assert not found.degraded
     found = run(a, T + 635, T + 645, "S1:btc", "REF:btc", "P2:btc")
     assert found.degraded
+    assert (a.coverage, a.degraded) == (found.coverage, True)
     assert run(a, T + 645, T + 700).degraded
     assert not run(a, T + 700, T + 710).degraded
 

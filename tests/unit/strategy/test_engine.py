@@ -201,6 +201,17 @@ def test_anchoring_moves_the_baseline_of_an_open_position_along(
     assert any(before.values())
 
 
+def test_the_accumulators_are_told_second_by_second(paused: Callable[[str], Paused]) -> None:
+    at = paused("watching")
+    before = (at.engine.c_spot, at.engine.c_perp)
+    first, second = at.seconds(2)
+    at.engine.step(first)
+    between = (at.engine.c_spot, at.engine.c_perp)
+    at.engine.step(second)
+    after = (before[0] + first.spot_delta + second.spot_delta, at.engine.c_perp)
+    assert at.engine.cvds(3) == [before, between, after]
+
+
 def test_anchoring_outside_the_window_is_an_error(paused: Callable[[str], Paused]) -> None:
     with pytest.raises(ValueError, match="not in the window"):
         paused("RESET").engine.anchor("new", MIDNIGHT, 0.0, 0.0)

@@ -73,15 +73,20 @@ def position(direction: int = 1, level: float = -1.0, entry_t: int = 1000) -> Po
     )
 
 
-@pytest.fixture
-def history() -> History:
-    """2000 s of spot buying 1 and perp selling 2 a second at price 1; every scale is 100."""
+def steady(scales: dict[int, float]) -> History:
+    """2000 s of spot buying 1 and perp selling 2 a second at price 1. `scales`: by window, min."""
     history = History(PARAMS, 0.0, 0.0)
     for t in range(2000):
         history.add(Second(t, 1.0, -2.0, 1.0, 2.0, 1.0, 1.0, 1.0, 1.0))
     for scale in (history.spot, history.perp, history.price):
-        scale.scale = {w: 100.0 * w**0.5 for w in PARAMS.scale_windows}
+        scale.scale = dict(scales)
     return history
+
+
+@pytest.fixture
+def history() -> History:
+    """The scale of a minute is 100; it grows with the root of the time."""
+    return steady({w: 100.0 * w**0.5 for w in PARAMS.scale_windows})
 
 
 def test_flows_are_measured_from_the_baseline_in_scales_of_the_holding_time(

@@ -73,7 +73,8 @@ def test_an_answer_without_an_entry_is_an_error(paused: Pause) -> None:
 def test_an_accepted_entry_waits_with_its_id(paused: Pause) -> None:
     at = paused("trigger")
     assert moves(at.engine.accept("id")) == [(State.ENTRY_READY, "trigger")]
-    assert at.engine.signal_id == "id"
+    assert (at.engine.signal_id, at.engine.setup_id) == ("id", at.entry.setup_id)
+    assert at.engine.position is None
     assert at.engine.valid_until == at.entry.t + 60
     assert at.engine.direction == 1
 
@@ -148,7 +149,9 @@ def test_a_late_fill_of_a_cancelled_signal_is_still_a_position(paused: Pause) ->
     at.engine.step(flat(at)._replace(degraded=True))
     assert moves(at.engine.filled(at.entry.t, 7, 100.0)) == [(State.IN_POSITION, "filled")]
     assert at.engine.trade_id == 7
-    assert at.engine.signal_id == "id"
+    assert (at.engine.signal_id, at.engine.setup_id) == ("id", None)
+    assert at.engine.position is not None
+    assert at.engine.position.setup_id == at.entry.setup_id
 
 
 def test_a_signal_that_was_filled_cannot_be_withdrawn(paused: Pause) -> None:

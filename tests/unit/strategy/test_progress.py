@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -159,6 +160,22 @@ def test_data_that_cannot_be_trusted_are_what_is_missing() -> None:
         assert ("data" in stay.unmet) == stay.degraded
     over = next(move for move in walked.moves if move.reason == "data_gap")
     assert broken(over.then.conditions) == ["data_gap"]
+
+
+def test_a_leg_that_has_come_to_rest_is_what_is_missing() -> None:
+    seconds = list(busy(1).seconds(0, 7_000))
+    seconds[4_000:] = [s._replace(spot_delta=0.0, spot_volume=0.0) for s in seconds[4_000:]]
+    params = replace(HASTY, hist_min=45)
+    walked = Stepwise(params, since=MIDNIGHT + 4_000).follow(seconds)
+    check(walked)
+    for stay in walked.stays:
+        if stay.state is State.WATCHING:
+            assert ("data" in stay.unmet) == stay.degraded
+    last = walked.engine.progress()
+    assert last.state is State.WATCHING
+    (told,) = (c for c in last.conditions if c.code == "data")
+    assert told.text == "spot, perp or price moves in too few minutes to have a scale"
+    assert (told.met, told.have) == (False, None)
 
 
 def test_a_position_without_data_is_left_in_the_second_it_is_due() -> None:

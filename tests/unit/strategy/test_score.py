@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -14,12 +15,14 @@ from services.strategy.score import (
     Score,
     absorption,
     chase_limit,
+    compute,
     fading,
     find_tests,
     rejection,
     signed,
     triggers,
 )
+from tests.unit.strategy.conftest import Paused
 
 PARAMS = Params()
 
@@ -144,6 +147,19 @@ def test_less_adverse_flow_in_the_last_test_scores() -> None:
 
 
 GOOD = Score(2.0, 1.0, 0.5, 0.5, 0.0, z_spot=0.5, z_perp=0.0, z_price=0.1, lift=1.0)
+
+
+def test_a_gap_that_has_not_closed_at_any_speed_has_not_slowed_down(
+    paused: Callable[[str], Paused],
+) -> None:
+    machine = paused("RESET").engine._machine
+    assert machine.setup is not None
+    slowed, not_moved = (
+        compute(replace(machine.setup, speed=0.0, speed_max=v), machine._history, PARAMS)
+        for v in (1.0, 0.0)
+    )
+    assert slowed.deceleration - not_moved.deceleration == pytest.approx(3.5 * 0.4)
+    assert slowed._replace(deceleration=0.0) == not_moved._replace(deceleration=0.0)
 
 
 def test_the_trigger_needs_every_condition() -> None:
