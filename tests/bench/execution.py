@@ -43,19 +43,18 @@ def run() -> dict[str, Any]:
     `trades`: opened.
     """
     folder = Path(tempfile.mkdtemp(prefix="execution-"))
-    redis, exchange = RedisServer(folder / "redis"), Exchange()
+    redis = RedisServer(folder / "redis")
     redis.start()
-    exchange.start()
-    bot = Bot(folder, redis.port, exchange.url)
     try:
-        bot.start()
-        with blocking_redis(redis.port) as client:
+        with (
+            Exchange() as exchange,
+            Bot(folder, redis.port, exchange.url) as bot,
+            blocking_redis(redis.port) as client,
+        ):
             figures = Measurement(bot, Runner(client, exchange.prices)).run()
     except RuntimeError as error:
         raise StackError(str(error)) from error
     finally:
-        bot.close()
-        exchange.stop()
         redis.kill()
     shutil.rmtree(folder, ignore_errors=True)
     return figures

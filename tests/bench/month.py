@@ -23,7 +23,7 @@ from scripts.stack.running import StackError
 from services import influx_init
 from services.core import schema
 from services.core.settings import InfluxSchemaSettings
-from services.market.history import History
+from services.market.history import History, any_of, within
 from services.trading.loader import SCALE_MINUTES
 from tests.bench.flooding.rig import percentile
 from tests.bench.storing.filling import SPOT, VENUES, Filling, markets
@@ -47,9 +47,11 @@ def run() -> dict[str, Any]:
     every market in each step: more than any real market has. `points`: written. `rss_mb`: the most
     seen after a restart, while the bars of 200 markets come in each second, continuous queries run
     and symbols are loaded; `rss_anon_mb`: of it, what are not files the kernel may drop.
-    `query_*_ms`: the queries of strategy-runner's loader for a symbol's 4 hours of one-second bars,
-    each on its own; `seconds_4h_*_ms`: all of them and their decoding; `minutes_*_ms`: the queries
-    of the 28 hours of minutes. `system_load`: with more than there are processors, times say more
+    `chart_4h_*_ms`: a query of one market's 4 hours, second by second; `cvd_4h_*_ms`: one that sums
+    up the same seconds of a symbol's spot or perpetual markets by minutes. `query_*_ms`: the
+    queries of strategy-runner's loader for a symbol's 4 hours of one-second bars, each on its own;
+    `seconds_4h_*_ms`: all of them and their decoding; `minutes_*_ms`: the queries of the 28 hours
+    of minutes. `system_load`: with more than there are processors, times say more
     of these than of InfluxDB.
     """
     folder = Path(tempfile.mkdtemp(prefix="month-"))
@@ -188,13 +190,19 @@ class _Timed(InfluxClient):
 async def _asked(port: int, found: Sequence[Market], end: int) -> dict[str, Any]:
     """Load symbol after symbol, as strategy-runner does when it starts."""
     symbols = [found[i : i + len(VENUES)] for i in range(0, len(found), len(VENUES))]
-    taken: dict[str, list[int]] = {"query": [], "seconds_4h": [], "minutes": []}
+    kinds = ("chart_4h", "cvd_4h", "query", "seconds_4h", "minutes")
+    taken: dict[str, list[int]] = {kind: [] for kind in kinds}
     influx = _Timed(Connections(influx_port=port))
     async with influx:
         series = await _series(influx)
         history = History(influx)
         for number in range(LOADS):
             chosen = symbols[number % len(symbols)]
+            influx.taken_ms = taken["chart_4h"]
+            for market in chosen:
+                await _chart(influx, market, end)
+            influx.taken_ms = taken["cvd_4h"]
+            await history.newest_table(chosen, chosen[SPOT], end - WINDOW_S, end)
             influx.taken_ms = taken["query"]
             began = time.perf_counter()
             bars = await history.bars(chosen, end - WINDOW_S, end)
@@ -211,6 +219,16 @@ async def _asked(port: int, found: Sequence[Market], end: int) -> dict[str, Any]
             for label, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
         },
     }
+
+
+async def _chart(influx: InfluxClient, market: Market, end: int) -> None:
+    seconds = TIMEFRAMES[0]
+    rows = await influx.query(
+        f'SELECT close, vbuy, vsell FROM "{seconds.retention_policy}"."{seconds.measurement}" '
+        f"WHERE {within(end - WINDOW_S, end)} AND {any_of([market])}"
+    )
+    if len(rows) < WINDOW_S:
+        raise StackError(f"month: {len(rows)} seconds of {market.market}")
 
 
 async def _series(influx: InfluxClient) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from scripts.stack.native import running
 from tests.integration.clones import clone_into
 from tests.integration.servers import ROOT, free_port
+from tests.programs import program
 
 PORTS = {
     "PORT": 3000,
@@ -111,28 +112,33 @@ def cloned(folder: Path) -> Path:
 
 def without(folder: Path, *programs: str) -> str:
     """A PATH on which `programs` are not to be found, nor this test's own environment."""
-    folder.mkdir()
-    for program in programs:
-        (folder / program).write_text(f"#!/bin/sh\necho {program}: not found >&2\nexit 127\n")
-        (folder / program).chmod(0o755)
+    for name in programs:
+        program(folder / name, f"echo {name}: not found >&2\nexit 127")
     ours = str(ROOT / ".local" / "venv" / "bin")
     return os.pathsep.join([str(folder), *(p for p in os.environ["PATH"].split(":") if p != ours)])
 
 
-def native(folder: Path, exchanges: int, messages: int) -> Place:
-    """A place without a Docker engine and without `python`, which Debian has not. `exchanges`: port
-    of the simulated ones, which the real stack reaches. `messages`: of who takes messages."""
-    ports = {name: free_port() for name in PORTS}
-    gateway = f"http://127.0.0.1:{exchanges}"
-    environ = {
-        "PATH": without(folder / "bin", "docker", "python"),
-        "HOME": os.environ.get("HOME", "/root"),
+def trading_at(port: int) -> dict[str, str]:
+    """Settings of a stack that trades at the simulated exchanges which listen on `port`."""
+    gateway = f"http://127.0.0.1:{port}"
+    return {
         "EXCHANGE_GATEWAY": gateway,
         "FREQTRADE__EXCHANGE__CCXT_CONFIG__URLS__API__fapiPublic": (
             f"{gateway}/fapi.binance.com/fapi/v1"
         ),
         "AGGR_EXCHANGES": VENUES,
         "OI_EXCHANGES": "BINANCE_FUTURES,BYBIT",
+    }
+
+
+def native(folder: Path, exchanges: int, messages: int) -> Place:
+    """A place without a Docker engine and without `python`, which Debian has not. `exchanges`: port
+    of the simulated ones, which the real stack reaches. `messages`: of who takes messages."""
+    ports = {name: free_port() for name in PORTS}
+    environ = {
+        "PATH": without(folder / "bin", "docker", "python"),
+        "HOME": os.environ.get("HOME", "/root"),
+        **trading_at(exchanges),
         "BENCH_HOURS": "0.05",
         **{name: str(port) for name, port in ports.items()},
     }

@@ -22,15 +22,12 @@ from services.simulator.fault_plan import FaultPlan
 from tests.exactness.schedule import draw
 from tests.integration.clones import clone_into
 from tests.integration.servers import free_port
+from tests.operator.place import PORTS
 from tests.soak.accounts import Account
 from tests.soak.samples import Sample, Sampler
 from tests.soak.trouble import EXCHANGES, Trouble, troubles
 from tests.soak.verdict import Verdict, rows, stores
 
-PORTS = (
-    "REDIS_PORT", "INFLUX_PORT", "INFLUX_RPC_PORT", "PORT", "FREQTRADE_PORT", "HEALTH_PORT",
-    "SIMULATOR_PORT",
-)  # fmt: skip
 TICK_S = 2.0
 SAMPLE_S = 10.0
 EXCHANGES_MIN = 2.0

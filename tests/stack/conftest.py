@@ -1,4 +1,4 @@
-"""The demo in real containers, started once, on loopback addresses of its own.
+"""The demo in real containers, on loopback addresses of its own.
 
 Needs a Docker engine; `--docker` makes its absence a failure instead of local processes.
 """
@@ -41,9 +41,9 @@ def script() -> Script:
     return run_script
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo() -> Iterator[None]:
-    """The demo, up and healthy in containers; gone afterwards."""
+    """The demo, up and healthy in containers; gone afterwards, for the stacks of other tests."""
     done = run_script("up.sh", "--demo", "--docker")
     assert done.returncode == 0, done.stderr
     yield

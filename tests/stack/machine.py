@@ -16,10 +16,11 @@ import redis
 from scripts.stack import secret_files
 from scripts.stack.compose import Container, Project, docker
 from scripts.stack.evidence import Evidence
+from services.core.labels import COMPOSE_PROJECT
 from tests.integration.clones import clone_into
 from tests.stack.conftest import BIND_ADDRESS
+from tests.stack.host import ADDRESS, Host
 
-SIMULATOR = f"http://{BIND_ADDRESS}:18090"
 EXCHANGES = "squeezeflow_simulator_data"
 """The volume of what happened on the simulated exchanges, which no loss of ours takes along."""
 
@@ -43,22 +44,28 @@ def until(
 class Machine:
     """The clone at `root`, run by its own scripts with the settings of its own `.env`.
 
-    `files`: Compose files over the first; with the demo's the exchanges are simulated.
+    `files`: Compose files over the first; with the demo's the exchanges are simulated. `host`: the
+    computer it runs on, if not this one.
     """
 
-    def __init__(self, root: Path, files: tuple[str, ...], **settings: str) -> None:
+    def __init__(
+        self, root: Path, files: tuple[str, ...], host: Host | None = None, /, **settings: str
+    ) -> None:
         self.root = clone_into(root)
+        self._host = host
+        self._address = ADDRESS if host else BIND_ADDRESS
         self.project = Project(root, False, {})
         compose = ":".join(("docker-compose.yml", *files))
-        lines = {"COMPOSE_FILE": compose, "BIND_ADDRESS": BIND_ADDRESS, **settings}
+        lines = {"COMPOSE_FILE": compose, "BIND_ADDRESS": self._address, **settings}
         (root / ".env").write_text("".join(f"{k}={v}\n" for k, v in lines.items()))
 
     def script(self, name: str, *arguments: str, ends_with: int = 0, told: bool = False) -> str:
         """Run a script as a user does; what it printed, or, if asked or as it ends with an error,
         what it told meanwhile."""
         kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "DOCKER_CONFIG")}
+        inside = self._host.inside() if self._host else ()
         done = subprocess.run(
-            [str(self.root / "scripts" / name), *arguments],
+            [*inside, str(self.root / "scripts" / name), *arguments],
             cwd=self.root,
             env=kept,
             capture_output=True,
@@ -74,10 +81,10 @@ class Machine:
         """What the stack that runs has to show; `settings` where it is not published."""
         return Evidence(
             {
-                "REDIS_HOST": BIND_ADDRESS,
-                "INFLUX_HOST": BIND_ADDRESS,
-                "FREQTRADE_API_URL": f"http://{BIND_ADDRESS}:8080",
-                "EXCHANGE_GATEWAY": SIMULATOR,
+                "REDIS_HOST": self._address,
+                "INFLUX_HOST": self._address,
+                "FREQTRADE_API_URL": f"http://{self._address}:8080",
+                "EXCHANGE_GATEWAY": f"http://{self._address}:18090",
                 **secret_files.file_settings(self.root / "secrets"),
                 **settings,
             }
@@ -99,5 +106,5 @@ class Machine:
             docker("volume", "rm", *left)
 
     def _volumes(self) -> list[str]:
-        label = f"label=com.docker.compose.project={self.project.name}"
+        label = f"label={COMPOSE_PROJECT}={self.project.name}"
         return docker("volume", "ls", "-q", "--filter", label).split()

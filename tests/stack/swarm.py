@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import Any
@@ -17,6 +17,7 @@ from scripts.stack.compose import Project, docker
 from scripts.stack.containers import SOCKET
 from scripts.stack.progress import Progress
 from scripts.stack.running import StackError
+from services.core.labels import STACK_NAMESPACE, SWARM_SERVICE
 from tests.stack.conftest import ROOT, run_script
 
 ONE_SHOT = {"volume-init", "influx-init"}
@@ -80,10 +81,18 @@ class SwarmStack:
 
     def forget(self) -> None:
         """Remove the volumes, and the containers which the engine has forgotten to remove."""
-        if left := docker("ps", "-aq", "--filter", self._label()).split():
-            docker("rm", "--force", "--volumes", *left)
+        self.wait(self._is_cleared, 60)
         if volumes := self.volumes():
             docker("volume", "rm", *volumes)
+
+    def _is_cleared(self) -> bool:
+        left = docker("ps", "-aq", "--filter", self._label()).split()
+        if not left:
+            return True
+        # Of some the removal is already in progress.
+        with suppress(StackError):
+            docker("rm", "--force", "--volumes", *left)
+        return False
 
     def volumes(self) -> list[str]:
         return docker("volume", "ls", "-q", "--filter", f"name=^{self.name}_").split()
@@ -110,7 +119,7 @@ class SwarmStack:
         except StackError:
             return found  # one of them went away between the two calls
         for document in documents:
-            name = document["Config"]["Labels"]["com.docker.swarm.service.name"]
+            name = document["Config"]["Labels"][SWARM_SERVICE]
             if document["State"].get("Health", {}).get("Status", "healthy") == "healthy":
                 service = name.removeprefix(f"{self.name}_")
                 found[service] = found.get(service, 0) + 1
@@ -127,10 +136,15 @@ class SwarmStack:
         ended = docker("service", "ps", "--format", "{{.CurrentState}}", f"{self.name}_{service}")
         return "Complete" in ended
 
-    def wait(self, condition: Callable[[], bool], within_s: float) -> None:
+    def wait(
+        self,
+        condition: Callable[[], bool],
+        within_s: float,
+        what: Callable[[], object] | None = None,
+    ) -> None:
         deadline = monotonic() + within_s
         while not condition():
-            assert monotonic() < deadline, self.healthy()
+            assert monotonic() < deadline, (what or self.healthy)()
             sleep(2)
 
     def kill(self, container: str) -> None:
@@ -185,5 +199,5 @@ class SwarmStack:
 
     def _label(self, service: str = "") -> str:
         if service:
-            return f"label=com.docker.swarm.service.name={self.name}_{service}"
-        return f"label=com.docker.stack.namespace={self.name}"
+            return f"label={SWARM_SERVICE}={self.name}_{service}"
+        return f"label={STACK_NAMESPACE}={self.name}"

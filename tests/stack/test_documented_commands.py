@@ -16,7 +16,7 @@ from tests.operator import plan
 from tests.operator.documents import DOCUMENTS, OPEN, Command, commands
 from tests.operator.place import Place, cloned, without
 from tests.operator.walk import Walk
-from tests.stack.conftest import BIND_ADDRESS, ROOT, run_script
+from tests.stack.conftest import BIND_ADDRESS, ROOT
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
 
@@ -46,7 +46,6 @@ def typed() -> list[Command]:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    run_script("down.sh")
     environ = {
         "PATH": without(tmp_path / "bin", "python"),
         "HOME": os.environ.get("HOME", "/root"),

@@ -36,7 +36,8 @@ BACK_WITHIN_S = 150.0
 # ETH's first squeeze comes seven minutes after the market has opened and lasts four.
 TRIGGER_WITHIN_S = 480.0
 TRADED_WITHIN_S = 420.0
-FETCHED_WITHIN_S = 240.0
+SETTLED_WITHIN_S = 420.0
+"""The late roll-up of minutes runs every five."""
 KEPT = ("signals", "opened", "closed", "outcomes")
 
 
@@ -121,7 +122,7 @@ def test_every_bar_of_this_life_is_that_of_the_tape() -> None:
         found.update(STACK.inside("bars"))
         return not (found["gaps"] or found["minutes"])
 
-    STACK.wait(settled, FETCHED_WITHIN_S)
+    STACK.wait(settled, SETTLED_WITHIN_S, lambda: {k: found[k] for k in ("gaps", "minutes")})
     print({key: found[key] for key in ("audit", "bars", "seconds_in_gaps")})
     audit = found["audit"]
     assert audit["mismatches"] == []
