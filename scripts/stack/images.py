@@ -25,8 +25,7 @@ def ensure(project: Project, progress: Progress) -> None:
     not, since real money should run on the real ones. Raises `StackError` with the remedy.
     """
     digests = pins.read(project.root)
-    kinds = _kinds(project.root)
-    missing = [name for name, kind in kinds.items() if kind == "missing"]
+    missing = [name for name, kind in kinds(project.root).items() if kind == "missing"]
     for name in missing:
         progress.say(name, "pulling")
         try:
@@ -41,7 +40,7 @@ def ensure(project: Project, progress: Progress) -> None:
             progress.say("images", "no registry answers; building stand-ins (several minutes)")
             _stand_in(project.root, progress)
             break
-    if standins := [name for name, kind in _kinds(project.root).items() if kind == "stand-in"]:
+    if standins := [name for name, kind in kinds(project.root).items() if kind == "stand-in"]:
         progress.say("images", f"stand-ins in use: {', '.join(standins)}")
     _build(project, progress)
 
@@ -64,7 +63,7 @@ def _pull(name: str, digests: Mapping[str, str]) -> None:
         docker("tag", wanted, name)
 
 
-def _kinds(root: Path) -> dict[str, str]:
+def kinds(root: Path) -> dict[str, str]:
     """Public image -> `public`, `stand-in` or `missing`."""
     done = subprocess.run(
         [str(root / "scripts" / "standin_images.sh"), "--list"],

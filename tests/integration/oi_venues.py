@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
+
+from tests.waiting import within
+
+eventually = within(60.0)
 
 Body = Any
 
@@ -110,12 +114,3 @@ def _deribit(currency: str, coins: float, now: int) -> list[dict[str, Any]]:
             "mark_price": price, "creation_timestamp": now,
         }
     ]  # fmt: skip
-
-
-async def eventually(check: Callable[[], Awaitable[object]], timeout_s: float = 60.0) -> None:
-    """Wait until `check` gives something true."""
-    deadline = time.monotonic() + timeout_s
-    while not await check():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s} s: {check}")
-        await asyncio.sleep(0.05)

@@ -9,14 +9,20 @@ from typing import Any
 from aggr_server.influx import InfluxClient
 from aggr_server.points import market_line
 from services.core.records import Signal
-from services.influx_signal_manager import InfluxSignalManager, iso, point_key
+from services.influx_signal_manager import (
+    InfluxSignalManager,
+    iso,
+    line_of_fill,
+    line_of_signal,
+    point_key,
+)
 from services.market.aggregate import Aggregator
 from services.market.bars import ClosedBars
-from services.market.symbols import pair_of, symbol_of
 from services.strategy.engine import SymbolEngine
 from services.strategy.params import Params
 from services.strategy.types import Entry, Exit
 from tests.integration.trading.harness import Tape, markets, store
+from tests.signals import entry_fields
 
 DELAY_S = 3
 
@@ -55,14 +61,14 @@ def _play(tape: Tape, params: Params, manager: InfluxSignalManager) -> Recorded:
         for event in engine.step(second):
             if isinstance(event, Entry):
                 entry, opened = event, _signal(event.t, _entered(event), event.setup_id)
-                manager.record(opened, event.record)
+                manager.store(line_of_signal(opened, event.record))
                 engine.accept(opened.signal_id)
             elif isinstance(event, Exit) and opened is not None and entry is not None:
                 exited = {"event": "EXIT", "action": "CLOSE", "exit_reason": event.reason,
                           "entry_price": event.price, "score": entry.score,
                           "parent_signal_id": opened.signal_id, "trade_id": 7}  # fmt: skip
                 closing = _signal(event.t, exited, entry.setup_id)
-                manager.record(closing, event.record)
+                manager.store(line_of_signal(closing, event.record))
                 manager.finish(
                     point_key(opened), "profitable", exit_price=event.price,
                     exit_time=iso((event.t + DELAY_S) * 1000), exit_reason=event.reason,
@@ -70,7 +76,7 @@ def _play(tape: Tape, params: Params, manager: InfluxSignalManager) -> Recorded:
                 return Recorded(opened.signal_id, closing.signal_id, entry.t, event.t)
         if entry is not None and opened is not None and t == entry.t + DELAY_S:
             engine.filled(t, 7, second.close)
-            manager.filled(point_key(opened), 7, second.close, t * 1000)
+            manager.store(line_of_fill(point_key(opened), 7, second.close, t * 1000))
     raise AssertionError("the scenario has no whole trade")
 
 
@@ -87,30 +93,9 @@ def _entered(entry: Entry) -> dict[str, Any]:
 
 def _signal(t: int, values: dict[str, Any], setup_id: str) -> Signal:
     ts_ms = (t + 1) * 1000 + 350
-    common: dict[str, Any] = {
-        "signal_id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{setup_id}{values['action']}{t}")),
-        "setup_id": setup_id,
-        "timestamp": iso(ts_ms),
-        "ts_ms": ts_ms,
-        "refreshed_ms": ts_ms,
-        "valid_until_ms": ts_ms + 60_000,
-        "symbol": symbol_of("BTC"),
-        "base_symbol": "BTC",
-        "pair": pair_of("BTC"),
-        "score_breakdown": {},
-        "position_size_factor": 1.0,
-        "leverage": 3,
-        "invalidation_price": 1.0,
-        "max_deviation": 0.01,
-        "stop_price": None,
-        "ttl": 5,
-        "confidence": 0.7,
-        "reset_type": "A",
-        "context": {},
-        "oi": {},
-        "cvd": {},
-        "coverage": 1.0,
-        "reasoning": "",
-        "mode": "live",
-    }
-    return Signal(**{**common, **values})
+    signal_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{setup_id}{values['action']}{t}"))
+    common = entry_fields(
+        ts_ms, signal_id=signal_id, setup_id=setup_id, invalidation_price=1.0, stop_price=None,
+        mode="live",
+    )  # fmt: skip
+    return Signal(**common | values)

@@ -18,7 +18,13 @@ from services.core import names
 from services.core.records import OpenInterest
 from services.core.schema import rebuild_statements
 from services.core.settings import SystemMonitorSettings
-from services.influx_signal_manager import InfluxSignalManager, Outcome, point_key
+from services.influx_signal_manager import (
+    InfluxSignalManager,
+    Outcome,
+    line_of_fill,
+    line_of_signal,
+    point_key,
+)
 from services.monitor.checks import Checker
 from services.monitor.measure.catalog import READINGS
 from services.monitor.monitor import Monitor
@@ -81,8 +87,8 @@ async def store_signals(influx: InfluxClient) -> None:
     outcomes: tuple[Outcome, ...] = ("profitable", "unprofitable", "expired", "cancelled")
     for i, outcome in enumerate(outcomes):
         decided = signal(signal_id=f"id-{i}", ts_ms=now_ms + i, reasoning="spot leads")
-        manager.record(decided, {})
-        manager.filled(point_key(decided), i, 100.5, now_ms)
+        manager.store(line_of_signal(decided, {}))
+        manager.store(line_of_fill(point_key(decided), i, 100.5, now_ms))
         manager.finish(
             point_key(decided),
             outcome,

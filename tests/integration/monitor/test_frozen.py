@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import psutil
@@ -25,6 +23,7 @@ from services.monitor.processes import SupervisedProcesses
 from services.monitor.readings import read
 from tests.integration.monitor.support import prompt_rules, service_env
 from tests.integration.servers import ROOT, free_port
+from tests.waiting import eventually
 
 FROZEN = "oi-tracker"
 MODULES = {FROZEN: "services.oi_tracker", "system-monitor": "services.system_monitor"}
@@ -106,17 +105,6 @@ def _config(stack: Stack, frozen_s: float, folder: Path) -> str:
         f"[eventlistener:reviver]\ncommand={sys.executable} {reviver}\ndirectory={ROOT}\n"
         f"events=PROCESS_STATE_FATAL,TICK_5\nstderr_logfile={folder}/reviver.log\n{programs}"
     )
-
-
-async def eventually(done: Callable[[], Any], timeout_s: float) -> None:
-    """Wait until it is true, which may have to be awaited."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        found = done()
-        if await found if asyncio.iscoroutine(found) else found:
-            return
-        assert time.monotonic() < deadline, "it did not happen"
-        await asyncio.sleep(0.2)
 
 
 async def is_down(redis: Redis) -> float | None:

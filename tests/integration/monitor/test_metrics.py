@@ -27,7 +27,7 @@ from tests.integration.aggr_server.venue import Venue
 from tests.integration.monitor.support import service_env
 from tests.integration.monitor.told import STRATEGY, tell_everything, tell_open_interest
 from tests.integration.servers import ROOT, RedisServer, free_port
-from tests.integration.trading.harness import Runner, Tape, store
+from tests.integration.trading.harness import live
 
 SERVICES = "redis,aggr-influx,strategy-runner,oi-tracker,health-monitor"
 SCRAPED = ROOT / "docker" / "prometheus" / "prometheus.yml"
@@ -226,10 +226,7 @@ async def test_M1_a_frozen_redis_is_unhealthy_and_what_comes_from_it_unknown(
 async def test_what_the_strategy_really_tells_is_understood(
     connections: Connections, influx: InfluxClient, tmp_path: Path
 ) -> None:
-    tape = Tape("S6")
-    await store(influx, tape, 0, 1_000)
-    async with Runner(connections, tape, tmp_path) as runner:
-        await runner.start(1_000)
+    async with live(connections, influx, tmp_path, 1_000, "S6") as runner:
         await runner.play(1_001, 1_003)
         told = runner.app.cycle._details()
     assert STRATEGY.keys() - {"replicas"} <= told.keys()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,6 +21,9 @@ from services.core.transaction import transact
 from services.notify import channels
 from services.notify.inbox import STREAMS
 from services.notify.notifier import Notifier
+from tests.waiting import within
+
+eventually = within(15.0)
 
 
 def now_ms() -> int:
@@ -87,16 +90,6 @@ async def all_read(redis: Redis) -> bool:
 
 def _id(raw: bytes) -> tuple[int, ...]:
     return tuple(int(part) for part in raw.split(b"-"))
-
-
-async def eventually(probe: Callable[[], Any], timeout_s: float = 15.0) -> None:
-    """Wait until `probe`, which may be asynchronous, answers something true."""
-    async with asyncio.timeout(timeout_s):
-        while True:
-            answer = probe()
-            if await answer if asyncio.iscoroutine(answer) else answer:
-                return
-            await asyncio.sleep(0.02)
 
 
 async def settled(redis: Redis) -> None:

@@ -5,14 +5,11 @@ Those that want a Docker engine are run by `tests/stack/test_documented_commands
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.operator import plan
 from tests.operator.documents import DOCUMENTS, Command, commands
-from tests.operator.place import Place, exchanges, messages, native
+from tests.operator.place import Place
 from tests.operator.walk import Walk
 
 
@@ -23,16 +20,6 @@ def typed(document: str) -> list[Command]:
         for command in commands(document)
         if command.text not in plan.NOT_RUN and not command.text.startswith(plan.IN_CONTAINERS)
     ]
-
-
-@pytest.fixture
-def place(short_path: Path) -> Iterator[Place]:
-    with exchanges(short_path) as venues, messages() as channel:
-        made = native(short_path, venues, channel)
-        try:
-            yield made
-        finally:
-            made.run("./scripts/down.sh")
 
 
 @pytest.mark.slow

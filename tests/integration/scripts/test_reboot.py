@@ -6,18 +6,16 @@ Local processes: containers are brought back by the engine.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import psutil
 import pytest
 
-from aggr_server.wire import TIMEFRAMES
 from scripts.stack.evidence import Evidence
 from scripts.stack.native import running
 from scripts.stack.supervise import leftovers
-from tests.operator.place import Place, exchanges, messages, native
+from tests.accounting import stored_bars
+from tests.operator.place import Place
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -27,17 +25,6 @@ AT_BOOT = "./scripts/up.sh --native"
 
 LOOK = "python3 scripts/health_check.py"
 COLLECTED_S = 20
-SECONDS = TIMEFRAMES[0]
-
-
-@pytest.fixture
-def place(short_path: Path) -> Iterator[Place]:
-    with exchanges(short_path) as venues, messages() as channel:
-        made = native(short_path, venues, channel)
-        try:
-            yield made
-        finally:
-            made.run("./scripts/down.sh")
 
 
 def evidence(place: Place) -> Evidence:
@@ -47,18 +34,12 @@ def evidence(place: Place) -> Evidence:
 
 
 def bars_until(place: Place, end_s: int) -> list[tuple[str, int]]:
-    rows = evidence(place).influx(
-        f'SELECT close FROM "{SECONDS.retention_policy}"."{SECONDS.measurement}" '
-        f"WHERE time < {end_s}s GROUP BY market"
-    )
-    return sorted((row["market"], row["time"]) for row in rows)
+    return sorted(stored_bars(evidence(place), end_s))
 
 
 def cut_the_power(place: Place) -> None:
     """Nothing of the stack is asked, and nothing of it survives."""
-    marked = leftovers(place.root)
-    # Redis writes its title over its environment, where the mark is.
-    processes = {*marked, *(child for one in marked for child in one.children(recursive=True))}
+    processes = leftovers(place.root)
     for process in processes:
         process.suspend()  # or one would start what another ended
     for process in processes:

@@ -7,41 +7,25 @@ import pytest
 from scripts.stack import browser
 from scripts.stack.progress import Progress
 from scripts.stack.running import StackError
+from tests.programs import program
 
-WORKS = "#!/bin/sh\necho '<html><p>ready</p></html>'\n"
-BROKEN = "#!/bin/sh\nexit 127\n"
-
-
-def program(folder: Path, name: str, text: str) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
-    path.write_text(text)
-    path.chmod(0o755)
-    return str(path)
-
-
-@pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only folder in PATH, empty."""
-    folder = tmp_path / "path"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-    return folder
+WORKS = "echo '<html><p>ready</p></html>'"
+BROKEN = "exit 127"
 
 
 def test_the_machines_own_browser_is_used(path: Path, tmp_path: Path) -> None:
-    own = program(path, "chromium", WORKS)
-    assert browser.find(tmp_path / ".local") == own
+    own = program(path / "chromium", WORKS)
+    assert browser.find(tmp_path / ".local") == str(own)
 
 
 def test_a_browser_that_does_not_run_gives_way_to_the_one_fetched(
     path: Path, tmp_path: Path
 ) -> None:
-    program(path, "chromium", BROKEN)
+    program(path / "chromium", BROKEN)
     local = tmp_path / ".local"
     assert browser.find(local) is None
-    fetched = program(local / "chromium" / "bin", "chromium-headless-shell", WORKS)
-    assert browser.find(local) == fetched
+    fetched = program(local / "chromium" / "bin" / "chromium-headless-shell", WORKS)
+    assert browser.find(local) == str(fetched)
 
 
 @pytest.mark.usefixtures("path")

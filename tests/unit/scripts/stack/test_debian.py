@@ -8,42 +8,27 @@ import pytest
 from scripts.stack import debian
 from scripts.stack.progress import Progress
 from scripts.stack.running import StackError
-
-
-def _program(folder: Path, name: str, status: int = 0) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
-    path.write_text(f"#!/bin/sh\nexit {status}\n")
-    path.chmod(0o755)
-
-
-@pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only folder in PATH, empty."""
-    folder = tmp_path / "path"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-    return folder
+from tests.programs import program
 
 
 def test_programs_in_path_are_used(path: Path, tmp_path: Path) -> None:
-    _program(path, "redis-server")
-    _program(path, "influxd")
+    program(path / "redis-server", "exit 0")
+    program(path / "influxd", "exit 0")
     found = debian.find(tmp_path / ".local")
     assert found is not None
     assert found.influxd == str(path / "influxd")
 
 
 def test_a_program_that_does_not_run_is_not_used(path: Path, tmp_path: Path) -> None:
-    _program(path, "redis-server")
-    _program(path, "influxd", status=127)
+    program(path / "redis-server", "exit 0")
+    program(path / "influxd", "exit 127")
     assert debian.find(tmp_path / ".local") is None
 
 
 def test_what_was_fetched_earlier_is_found(path: Path, tmp_path: Path) -> None:
     fetched = tmp_path / ".local" / "debian" / "bin"
-    _program(fetched, "redis-server")
-    _program(fetched, "influxd")
+    program(fetched / "redis-server", "exit 0")
+    program(fetched / "influxd", "exit 0")
     found = debian.find(tmp_path / ".local")
     assert found is not None
     assert found.redis_server == str(fetched / "redis-server")
@@ -59,10 +44,7 @@ def test_a_starter_finds_libraries_and_passes_arguments_on(tmp_path: Path) -> No
     root = tmp_path / "ro ot"
     (root / "lib").mkdir(parents=True)
     for name in ("redis-server", "influxd"):
-        program = root / "usr" / "bin" / name
-        program.parent.mkdir(parents=True, exist_ok=True)
-        program.write_text('#!/bin/sh\necho "$LD_LIBRARY_PATH" "$@"\n')
-        program.chmod(0o755)
+        program(root / "usr" / "bin" / name, 'echo "$LD_LIBRARY_PATH" "$@"')
     debian.write_starters(tmp_path / "bin", root)
     done = subprocess.run(
         [tmp_path / "bin" / "influxd", "run", "a b"], capture_output=True, text=True, check=True

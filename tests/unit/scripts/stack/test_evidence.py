@@ -6,17 +6,15 @@ from scripts.stack.audit import Audit
 from scripts.stack.check import problems_of
 from scripts.stack.evidence import Story, latencies
 from services.core.records import Fill, Signal
+from tests.signals import entry_fields
 
 
 def _signal(signal_id: str, published_ms: int, bar_ms: int) -> Signal:
     return Signal(
-        event="ENTRY", signal_id=signal_id, setup_id="s", timestamp="", ts_ms=bar_ms + 1,
-        refreshed_ms=published_ms, valid_until_ms=0, symbol="BTCUSDT", base_symbol="BTC",
-        pair="BTC/USDT:USDT", action="LONG", score=7.0, score_breakdown={},
-        position_size_factor=1.0, leverage=3, entry_price=1.0, invalidation_price=1.0,
-        max_deviation=0.1, stop_price=None, ttl=5, confidence=0.7, reset_type="A", context={},
-        oi={}, cvd={}, coverage=1.0, reasoning="", mode="paper", bar_published_ms=bar_ms,
-    )  # fmt: skip
+        **entry_fields(
+            bar_ms + 1, signal_id=signal_id, refreshed_ms=published_ms, bar_published_ms=bar_ms
+        )
+    )
 
 
 def _fill(signal_id: str, ts_ms: int, event: Any = "opened") -> Fill:

@@ -9,6 +9,7 @@ import pytest
 
 from scripts.stack import images, pins
 from scripts.stack.running import StackError
+from tests.programs import program
 
 ROOT = Path(__file__).resolve().parents[4]
 OLD, NEW = (f"sha256:{digit * 64}" for digit in "12")
@@ -85,3 +86,32 @@ def test_the_lock_has_every_public_image_and_no_other() -> None:
     for path in (*ROOT.glob("docker/Dockerfile.*"), ROOT / "aggr-server/Dockerfile"):
         used |= set(re.findall(r"^FROM ([^\s$]+)", path.read_text(), re.M))
     assert pins.read(ROOT).keys() == used
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "said"),
+    [
+        (NEW, 0, f"python:3.13-slim: unknown -> {NEW}"),
+        ("denied", 1, "the registry answers 'denied' instead of a digest"),
+    ],
+)
+def test_the_command_asks_the_registry_and_writes_nothing_it_does_not_know(
+    answers: str,
+    status: int,
+    said: str,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(pins, "ROOT", root)
+    monkeypatch.setenv("PATH", str(program(root / "bin" / "docker", f"echo {answers}").parent))
+    before = (root / pins.LOCK).read_text()
+
+    assert pins.main([]) == status
+
+    told = capsys.readouterr()
+    assert said in told.out + told.err
+    assert ((root / pins.LOCK).read_text() == before) is bool(status)
+    if not status:
+        assert pins.main([]) == 0
+        assert capsys.readouterr().out == "Every image has its digest.\n"
