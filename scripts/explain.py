@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     own_python(Path(__file__))
     from aggr_server.env import SettingsError, load
-    from aggr_server.influx import InfluxError, InfluxUnavailable
+    from aggr_server.influx import InfluxError, InfluxUnavailable, NotSetUp
     from scripts.stack.running import StackError
     from services.core.settings import StrategySettings
     from services.explain.store import ExplainError
@@ -67,6 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
         explanation = asyncio.run(_explain(settings, options.signal))
         if options.html is not None:
             _draw(explanation, options.html)
+    except (ExplainError, InfluxError, NotSetUp, SettingsError, StackError) as error:
+        print(error, file=sys.stderr)
+        return 1
     except InfluxUnavailable as error:
         where = f"{settings.influx_host}:{settings.influx_port}"
         print(
@@ -74,9 +77,6 @@ def main(arguments: list[str] | None = None) -> int:
             "or set INFLUX_HOST and INFLUX_PORT.",
             file=sys.stderr,
         )
-        return 1
-    except (ExplainError, InfluxError, SettingsError, StackError) as error:
-        print(error, file=sys.stderr)
         return 1
     except OSError as error:
         print(f"{options.html} cannot be written: {error.strerror}", file=sys.stderr)

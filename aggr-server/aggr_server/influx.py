@@ -135,7 +135,7 @@ class InfluxClient:
 
 def _refusal(error: str, of: str) -> InfluxError | InfluxUnavailable:
     if error.startswith(_MISSING):
-        return NotSetUp(f"{error} ({of}); run influx-init")
+        return NotSetUp(f"{error} ({of}); run influx-init, or correct INFLUX_DATABASE")
     kind = PointsRefused if error.startswith(_REFUSED) else InfluxError
     return kind(f"{error} ({of})")
 

@@ -161,7 +161,7 @@ class Writer:
         remedy = (
             "it is tried again for ever, bars are kept in the spool meanwhile"
             if isinstance(error, InfluxUnavailable)
-            else "run influx-init, check INFLUX_USERNAME and INFLUX_PASSWORD"
+            else "check INFLUX_USERNAME and INFLUX_PASSWORD"
         )
         if self._complain():
             _log.warning(

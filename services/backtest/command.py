@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from aggr_server.env import SettingsError, load
-from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable
+from aggr_server.influx import InfluxClient, InfluxError, InfluxUnavailable, NotSetUp
 from services.backtest import export, options, overrides, summary, sweep
 from services.backtest.assemble import result_of, utc
 from services.backtest.errors import BacktestError
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None, environ: Mapping[str, str]) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="backtest-") as folder:
             _Command(chosen, environ, Path(folder)).go()
-    except (BacktestError, SettingsError, InfluxError) as error:
+    except (BacktestError, SettingsError, InfluxError, NotSetUp) as error:
         print(f"backtest.py: {error}", file=sys.stderr)
         return FAILED
     except InfluxUnavailable as error:

@@ -92,11 +92,7 @@ async def _write(influx: InfluxClient, policy: str, batch: list[str]) -> None:
         except InfluxUnavailable as error:
             _log.warning("history waits for InfluxDB %s", kv(error=error))
         except InfluxError as error:
-            _log.error(
-                "InfluxDB refuses the history; check INFLUX_PASSWORD, and that influx-init has run "
-                "%s",
-                kv(error=error),
-            )
+            _log.error("InfluxDB refuses the history; check INFLUX_PASSWORD %s", kv(error=error))
         await asyncio.sleep(_RETRY_S * (1.0 + random.random()))
 
 

@@ -179,3 +179,11 @@ def test_no_entry_is_made_in_a_recorded_gap(stored: Stored, tmp_path: Path) -> N
     result = stored.run(LEAD_S, tmp_path)
     assert result["sources"][0]["gaps_s"] == 600
     assert all(not begin <= s["ts_ms"] // 1000 < begin + 600 for s in result["signals"])
+
+
+def test_a_database_that_is_not_set_up_is_named(
+    stored: Stored, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environ = {**stored.environ, "INFLUX_DATABASE": "nowhere"}
+    assert command.main(stored.options(0, tmp_path / "r.json"), environ) == command.FAILED
+    assert capsys.readouterr().err.startswith("backtest.py: database not found: nowhere")

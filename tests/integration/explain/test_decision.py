@@ -119,3 +119,10 @@ def test_without_influxdb_it_says_where_it_looked() -> None:
     assert done.returncode == 1
     assert f"InfluxDB does not answer at 127.0.0.1:{port}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_database_that_is_not_set_up_is_named(connection_env: dict[str, str]) -> None:
+    done = command({**connection_env, "INFLUX_DATABASE": "nowhere"}, "0123abcd")
+    assert done.returncode == 1
+    assert done.stderr.startswith("database not found: nowhere")
+    assert "run influx-init" in done.stderr

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from aggr_server.influx import InfluxClient, InfluxError
+from aggr_server.influx import InfluxClient, NotSetUp
 from aggr_server.settings import Connections
 from services.core import names
 from services.influx_signal_manager import (
@@ -73,5 +73,5 @@ async def test_D64_a_query_that_fails_is_no_report_of_zeros(
     connections: Connections, redis: Redis
 ) -> None:
     wrong = msgspec.structs.replace(settings(connections), influx_database="nowhere")
-    with pytest.raises(InfluxError):
+    with pytest.raises(NotSetUp, match="database not found: nowhere"):
         await PerformanceMonitor(wrong).read()
