@@ -166,6 +166,7 @@ class App:
             self.told,
             batch=settings.squeezeflow_1s_batch_size,
             leads=self.leases.keeps,
+            inherit=self.outbox.inherit,
         )
         self.loader = self._make_loader(lag_s)
         self.reconciler = Reconciler(

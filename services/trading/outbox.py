@@ -76,6 +76,7 @@ class Outbox:
         self._alerts: deque[bytes] = deque(maxlen=names.ALERTS_LENGTH)
         self._counts: Counter[str] = Counter()
         self._slotted: set[str] = set()
+        self._inherited: set[str] = set()
         self._turned = False
         self._routine_in = 0
         self._entries_current = True
@@ -106,7 +107,11 @@ class Outbox:
         self._shown.pop(symbol, None)
         self._slips.pop(symbol, None)
         self._under_way.pop(symbol, None)
-        self._slotted.discard(symbol)
+        self._freed(symbol)
+
+    def inherit(self, symbol: str) -> None:
+        """Free the slot that the symbol's last leader may have left, unless it takes one here."""
+        self._inherited.add(symbol)
 
     def put(
         self, key: str, value: bytes | None, ttl_s: int = names.DAY_S, *, symbol: str = ""
@@ -226,7 +231,7 @@ class Outbox:
             if answer == WRITTEN:
                 published += slip.announced
                 if slots.get(symbol) is False:
-                    self._slotted.discard(symbol)
+                    self._freed(symbol)
             self._settle(symbol, slip, int(answer))
         if turned:
             self.on_written(published)
@@ -271,10 +276,15 @@ class Outbox:
             return {}
         asked = self._asked_slots(slips)
         taken = {s for s in self._slots() if self._may_show(s)} - asked
-        ended = {s for s in self._slotted - taken - asked if self._may_show(s)}
+        left = self._slotted | self._inherited
+        ended = {s for s in left - taken - asked if self._may_show(s)}
         if routine or ended or taken - self._slotted:
             return dict.fromkeys(sorted(taken), True) | dict.fromkeys(sorted(ended), False)
         return {}
+
+    def _freed(self, symbol: str) -> None:
+        self._slotted.discard(symbol)
+        self._inherited.discard(symbol)
 
     def _asked_slots(self, slips: Mapping[str, Slip]) -> set[str]:
         return {s for s, slip in (*slips.items(), *self._slips.items()) if slip.entry}

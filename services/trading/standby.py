@@ -32,7 +32,8 @@ class Handover:
     """Hands symbols on from one leader to the next. `batch`: seconds before others get a turn.
 
     `leads`: whether this replica keeps the symbol's lease (still). `record` takes over what the
-    last leader did not get recorded.
+    last leader did not get recorded, `inherit` its slot of the portfolio, which is kept where its
+    state is unknown.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class Handover:
         *,
         batch: int,
         leads: Callable[[str], bool],
+        inherit: Callable[[str], None],
     ) -> None:
         self._desk = desk
         self._record = record
         self._redis = redis
         self._batch = batch
         self._leads = leads
+        self._inherit = inherit
 
     async def take(self, trader: SymbolTrader) -> bool:
         """Lead a symbol that was followed until now; False if it must be loaded first."""
@@ -119,6 +122,8 @@ class Handover:
         if not self._leads(trader.names.symbol):
             return False
         trader.live = True
+        if trader.resumed:
+            self._inherit(trader.names.symbol)
         self._show(trader)
         return True
 

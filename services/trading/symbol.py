@@ -58,7 +58,8 @@ class SymbolTrader:
     `live`: led by this replica, seconds go straight through the engine. `standby`: another replica
     leads it; seconds become history some time after they have come, so that the state the leader
     saves meanwhile can be put onto it. Until they are used, seconds wait in the backlog.
-    `refusal`: why the last signal was not taken, for people.
+    `resumed`: it goes on from a state that its last leader saved. `refusal`: why the last signal
+    was not taken, for people.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class SymbolTrader:
         self.oi = OpenInterestSeries()
         self.live = False
         self.standby = False
+        self.resumed = False
         self.signal: Signal | None = None
         self.holding: Holding | None = None
         self.last: Second | None = None
@@ -260,3 +262,4 @@ class SymbolTrader:
         shifted = [(t, s + spot, p + perp) for t, s, p in self._cvds]
         self._cvds = deque(shifted, maxlen=CVD_KEPT_S)
         self.signal, self.holding = saved.signal, saved.holding
+        self.resumed = True

@@ -12,6 +12,7 @@ from aggr_server.influx import InfluxClient
 from aggr_server.settings import Connections
 from services.core import names
 from services.strategy.types import State
+from services.trading.outbox import ROUTINE_TURNS
 from tests.integration.trading.harness import Runner, Tape, close, eventually, live, store
 from tests.unit.strategy.scenarios import LEAD_S
 
@@ -166,3 +167,24 @@ async def test_without_influx_and_too_little_history_it_waits_and_says_so(
         assert "too little history" in caplog.text
         await eventually(lambda: runner.app.outbox.available)
         assert await redis.get(names.LAST_ACTIVITY)
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_slot_is_freed_after_a_restart_if_the_state_says_that_none_is_taken(
+    connections: Connections, redis: Redis, influx: InfluxClient, tmp_path: Path, known: bool
+) -> None:
+    tape = Tape("S5")
+    begin = SIGNAL_AT - 60
+    await store(influx, tape, 0, begin + 10)
+    async with Runner(connections, tape, tmp_path) as first:
+        await first.start(begin)
+        await first.play(begin + 1, begin + 5)
+    if not known:
+        await redis.delete(names.state("BTCUSDT"))
+    await redis.zadd(names.SLOTS, {"BTCUSDT": (tape.start + begin + 100) * 1000})
+    async with Runner(connections, tape, tmp_path) as again:
+        await again.start(begin + 10)
+        assert again.btc.engine.state is State.DIVERGENCE
+        await again.play(begin + 11, begin + 11 + 2 * ROUTINE_TURNS)
+        await eventually(lambda: not again.app.outbox._turned)
+    assert bool(await redis.zcard(names.SLOTS)) is not known

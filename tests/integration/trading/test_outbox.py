@@ -315,3 +315,40 @@ async def test_s10_a_replica_that_lost_its_lease_neither_takes_nor_frees_a_slot(
     for _ in range(ROUTINE_TURNS):
         await turn(late)
     assert await slots(redis) == set()
+
+
+async def test_the_slot_that_a_symbols_last_leader_left_is_freed_unless_it_is_taken(
+    redis: Redis,
+) -> None:
+    former = Outbox(redis, now_ms=lambda: 1_000, slots=lambda: ["AUSDT", "BUSDT"], limits=Limits())
+    await turn(former)
+    taken = ["BUSDT"]
+    outbox = Outbox(redis, now_ms=lambda: 1_000, slots=lambda: taken, limits=Limits())
+    for symbol in ("AUSDT", "BUSDT"):
+        outbox.inherit(symbol)
+    await turn(outbox)
+    assert await slots(redis) == {"BUSDT"}
+    taken.clear()
+    await turn(outbox)
+    assert await slots(redis) == set()
+
+
+async def test_a_slot_inherited_is_confirmed_at_once(redis: Redis) -> None:
+    outbox = Outbox(redis, now_ms=lambda: 1_000, slots=lambda: ["AUSDT"], limits=Limits())
+    await turn(outbox)
+    await redis.delete(names.SLOTS)
+    outbox.forget("AUSDT")
+    outbox.inherit("AUSDT")
+    await turn(outbox)
+    assert await slots(redis) == {"AUSDT"}
+
+
+async def test_the_slot_of_an_inherited_symbol_that_is_led_elsewhere_again_is_left_alone(
+    redis: Redis,
+) -> None:
+    outbox = Outbox(redis, now_ms=lambda: 1_000, limits=Limits())
+    outbox.inherit("AUSDT")
+    outbox.forget("AUSDT")
+    await turn(Outbox(redis, now_ms=lambda: 1_000, slots=lambda: ["AUSDT"], limits=Limits()))
+    await turn(outbox)
+    assert await slots(redis) == {"AUSDT"}
