@@ -32,7 +32,7 @@ LEAD_IN_S = 30
 AHEAD_S = 12
 LATE_S = 3
 ENTRIES = {"S5": LEAD_S + 2773, "S3": LEAD_S + 3146}
-"""Second of the entry, give or take some, wherever minutes begin."""
+"""Second of the entry, give or take some. S3 has none if minutes begin at one of the 60 seconds."""
 
 
 class LiveTape(Tape):
@@ -41,9 +41,14 @@ class LiveTape(Tape):
     def __init__(self, name: str, *, mirrored: bool) -> None:
         start = int(time.time()) + AHEAD_S - ENTRIES[name]
         super().__init__(name, mirrored=mirrored, start=start)
-        market = replace(self.market, start=start, oi=None)
-        events = run(SymbolEngine("BTC"), market.seconds(0, ENTRIES[name] + 60))
-        self.entry = next(e.t for e in events if isinstance(e, Entry)) - start
+        while (entry := self._entered(ENTRIES[name] + 60)) is None:
+            self.start += 1
+        self.entry = entry
+
+    def _entered(self, stop: int) -> int | None:
+        market = replace(self.market, start=self.start, oi=None)
+        events = run(SymbolEngine("BTC"), market.seconds(0, stop))
+        return next((e.t - self.start for e in events if isinstance(e, Entry)), None)
 
     def price(self, i: int) -> float:
         """Where the market that is traded stands after second `i`."""

@@ -25,7 +25,7 @@ from tests.integration.servers import ROOT
 from tests.unit.strategy import scenarios
 
 SIGNAL_AT = scenarios.LEAD_S + 2777
-"""Second of S2 and S5 in which the entry comes; 4 s less to 13 s more by where minutes begin."""
+"""Second of S2 and S5 in which the entry comes; 13 s less to 8 s more by where minutes begin."""
 
 HISTORY_S = 17_400
 BASES = ("BTC", "ETH", "SOL", "XRP", "ADA", "DOGE")

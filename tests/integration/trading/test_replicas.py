@@ -34,7 +34,7 @@ TAKEOVER_S = 3.0
 READY_WITHIN_S = 60.0
 HOLD_S = 8
 SETTLE_S = 30
-"""An entry comes up to 13 s after its nominal second, its exit `HOLD_S` later."""
+"""An entry comes up to 8 s after its nominal second, its exit `HOLD_S` later."""
 
 FROZEN_S = 10
 FIRST_SIGNAL_S = 25

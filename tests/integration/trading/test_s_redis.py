@@ -187,7 +187,7 @@ def small_redis(tmp_path_factory: pytest.TempPathFactory) -> RedisServer:
 
 
 async def fill_up(redis: Redis) -> int:
-    """Write until everything has been thrown out several times; the number of keys evicted."""
+    """Write three times as much as there is room for; how many keys were ever thrown out."""
     for start in range(0, 3000, 100):
         async with redis.pipeline(transaction=False) as pipe:
             for i in range(start, start + 100):
@@ -248,16 +248,15 @@ async def test_s4_what_was_evicted_is_derived_again_after_a_restart(
     await store(influx, tape, 0, begin)
     known = msgspec.structs.replace(connections, redis_port=small_redis.port)
     try:
-        first = Runner(known, tape, tmp_path)
-        await first.start(begin)
-        await first.play(begin + 1, SIGNAL_AT - 20)
-        await first.kill()
-        async with Redis(port=small_redis.port) as redis:
-            await fill_up(redis)
-            assert not await redis.exists(names.state("BTCUSDT"))
+        async with Runner(known, tape, tmp_path) as first, Redis(port=small_redis.port) as redis:
+            await first.start(begin)
+            await first.play(begin + 1, SIGNAL_AT - 20)
+            await first.kill()
+            # Of what was used within the same second, chance decides what is thrown out.
+            while await redis.exists(names.state("BTCUSDT")):
+                assert await fill_up(redis) > 0
             # The collector announces its markets anew; they must not be thrown out again at once.
             await redis.flushall()
-        await first.close()
         await store(influx, tape, begin, SIGNAL_AT - 10)
         async with Runner(known, tape, tmp_path) as again:
             await again.start(SIGNAL_AT - 10)
