@@ -56,7 +56,7 @@ def programs(layout: Layout, installed: Programs, *, backup: bool = False) -> li
         Program("redis", [installed.redis_server, str(layout.run / "redis.conf")], 10),
         Program(
             "aggr-influx",
-            [installed.influxd, "run", "-config", str(layout.run / "influxd.conf")],
+            influxd(layout, installed),
             10,
             stop_wait_s=30,
         ),
@@ -69,6 +69,14 @@ def programs(layout: Layout, installed: Programs, *, backup: bool = False) -> li
             {"PATH": freqtrade_path},
         ),
     ]
+
+
+def influxd(layout: Layout, installed: Programs) -> list[str]:
+    """The command that starts InfluxDB with what `render.influxd_conf` says."""
+    start = layout.root / "docker" / "influx-start.sh"
+    config = layout.run / "influxd.conf"
+    wal = layout.data / "influx" / "wal"
+    return [str(start), str(wal), installed.influxd, "run", "-config", str(config)]
 
 
 def ports(settings: StackSettings, *, demo: bool) -> list[Need]:

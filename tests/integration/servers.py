@@ -191,7 +191,8 @@ bind-address = "127.0.0.1:{self.rpc_port}"
   run-interval = "1s"
 """
         )
-        return [programs().influxd, "-config", str(config)]
+        start = ROOT / "docker" / "influx-start.sh"
+        return [str(start), f"{self.folder}/wal", programs().influxd, "-config", str(config)]
 
     def _answers(self) -> bool:
         try:

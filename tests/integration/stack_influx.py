@@ -17,9 +17,9 @@ class StackInflux(InfluxServer):
         self._layout = layout
 
     def _command(self) -> list[str]:
-        program, *_ = super()._command()
+        *start, _, _ = super()._command()
         settings = StackSettings(influx_port=self.port, influx_rpc_port=self.rpc_port)
         text = render.influxd_conf(self._layout, settings, auth=self._auth)
         config = self.folder / "stack.conf"
         config.write_text(text.replace("[data]\n", f"[data]\n{self.extra}"))
-        return [program, "run", "-config", str(config)]
+        return [*start, "run", "-config", str(config)]

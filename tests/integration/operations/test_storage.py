@@ -103,6 +103,31 @@ def test_d1_no_acknowledged_point_is_lost_when_influxdb_is_killed_while_writing(
     _assert_nothing_is_lost(own_influx, writer.acknowledged)
 
 
+def test_d1_what_is_acknowledged_after_a_torn_write_outlives_the_next_crash(
+    own_influx: InfluxServer,
+) -> None:
+    _client(own_influx).query("CREATE DATABASE test")
+    writer = Writer(own_influx.port)
+    writer.start()
+    for _ in range(3):
+        writer.wait_for(writer.acknowledged + 3)
+        own_influx.kill()
+        _tear(own_influx)
+        own_influx.start()
+    writer.wait_for(writer.acknowledged + 3)
+    writer.stopped.set()
+    writer.join(30)
+
+    _assert_nothing_is_lost(own_influx, writer.acknowledged)
+
+
+def _tear(server: InfluxServer) -> None:
+    """Leave the beginning of an entry: type, length and some of what was to follow."""
+    newest = max(server.folder.glob("wal/test/autogen/*/_*.wal"))
+    with newest.open("ab") as file:
+        file.write(b"\x01" + (1000).to_bytes(4, "big") + bytes(500))
+
+
 class SmallDisk(InfluxServer):
     """Its data lies in a file system of its own, which outlives it."""
 
@@ -126,6 +151,7 @@ class SmallDisk(InfluxServer):
         for name in ("meta", "data", "wal"):
             text = text.replace(f'"{self.folder}/{name}"', f'"{self.disk}/{name}"')
         config.write_text(text)
+        command = [part.replace(f"{self.folder}/wal", f"{self.disk}/wal") for part in command]
         enter = ["nsenter", "--target", str(self._holder.pid), "--user", "--mount"]
         return [*enter, "--preserve-credentials", *command]
 
@@ -185,6 +211,8 @@ def test_d2_after_a_full_disk_is_freed_and_influxdb_restarted_nothing_is_missing
     writer.wait_for(writer.acknowledged + 5)
     writer.stopped.set()
     writer.join(30)
+    small_disk.kill()
+    small_disk.start()
     _assert_nothing_is_lost(small_disk, writer.acknowledged)
 
 
