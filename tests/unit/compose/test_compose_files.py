@@ -285,6 +285,19 @@ def test_the_collector_keeps_its_data_in_a_volume_of_its_own_user(document: dict
     assert "10001:10001=/volumes/aggr" in giver["command"]
 
 
+@pytest.mark.parametrize("document", [BASE, SWARM])
+def test_influxdb_starts_after_its_log_was_looked_at(document: dict[str, Any]) -> None:
+    influx = document["services"]["aggr-influx"]
+    shell, script, wal, program = influx["entrypoint"]
+    assert (shell, program) == ("/bin/sh", "influxd")
+    mounts = [mount for mount in influx["volumes"] if isinstance(mount, dict)]
+    [data] = [mount["target"] for mount in mounts if mount.get("source") == "influxdb_data"]
+    assert wal == f"{data}/wal"
+    given = {config["target"] for config in influx.get("configs", ())}
+    given |= {mount.split(":")[1] for mount in influx["volumes"] if isinstance(mount, str)}
+    assert script in given
+
+
 def test_what_is_lost_without_a_volume_is_said_at_each() -> None:
     text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
     section = text[text.index("\nvolumes:") : text.index("\nsecrets:")]

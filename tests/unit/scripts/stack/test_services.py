@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from scripts.stack import environment, services
+from scripts.stack import environment, render, services
 from scripts.stack.debian import Programs
 from scripts.stack.layout import Layout
 from scripts.stack.settings import StackSettings
@@ -31,3 +33,12 @@ def test_the_profile_starts_a_backup_each_day_but_not_of_a_demo(
     assert started == known
     assert ("backup" in started) is backup
     assert ("backup" in environment.services(layout, settings)) is backup
+
+
+def test_influxdb_starts_after_its_log_was_looked_at() -> None:
+    layout = Layout(Path(__file__).parents[4], demo=False)
+    script, wal, *command = services.influxd(layout, INSTALLED)
+    assert os.access(script, os.X_OK)
+    config = tomllib.loads(render.influxd_conf(layout, StackSettings(), auth=True))
+    assert wal == config["data"]["wal-dir"]
+    assert command[0] == INSTALLED.influxd
