@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -89,36 +89,31 @@ def _assert_nothing_is_lost(server: InfluxServer, acknowledged: int) -> None:
 def test_d1_no_acknowledged_point_is_lost_when_influxdb_is_killed_while_writing(
     own_influx: InfluxServer, kills: int
 ) -> None:
-    _client(own_influx).query("CREATE DATABASE test")
-    writer = Writer(own_influx.port)
-    writer.start()
-    for _ in range(kills):
-        writer.wait_for(writer.acknowledged + 3)
-        own_influx.kill()
-        own_influx.start()
-    writer.wait_for(writer.acknowledged + 3)
-    writer.stopped.set()
-    writer.join(30)
-
-    _assert_nothing_is_lost(own_influx, writer.acknowledged)
+    _assert_kills_lose_nothing(own_influx, kills)
 
 
 def test_d1_what_is_acknowledged_after_a_torn_write_outlives_the_next_crash(
     own_influx: InfluxServer,
 ) -> None:
-    _client(own_influx).query("CREATE DATABASE test")
-    writer = Writer(own_influx.port)
+    _assert_kills_lose_nothing(own_influx, 3, then=_tear)
+
+
+def _assert_kills_lose_nothing(
+    server: InfluxServer, kills: int, then: Callable[[InfluxServer], None] = lambda _: None
+) -> None:
+    _client(server).query("CREATE DATABASE test")
+    writer = Writer(server.port)
     writer.start()
-    for _ in range(3):
+    for _ in range(kills):
         writer.wait_for(writer.acknowledged + 3)
-        own_influx.kill()
-        _tear(own_influx)
-        own_influx.start()
+        server.kill()
+        then(server)
+        server.start()
     writer.wait_for(writer.acknowledged + 3)
     writer.stopped.set()
     writer.join(30)
 
-    _assert_nothing_is_lost(own_influx, writer.acknowledged)
+    _assert_nothing_is_lost(server, writer.acknowledged)
 
 
 def _tear(server: InfluxServer) -> None:
